@@ -1,0 +1,112 @@
+"""Camera paths: the ways in which a film goes around a scene. Each gives poses, (frames 3 4), OpenCV axes."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nerf3d.core.cameras import Cameras, look_at
+from nerf3d.core.numerics import normalize
+
+
+def focus_point(cameras: Cameras) -> Float[Tensor, "3"]:
+    """The point that all cameras look at, as nearly as they agree: the least-squares meeting point of their axes.
+
+    Minimises the sum of squared distances to the optical axes: sum (I - f f^T) (p - c) = 0. A little of the mean centre
+    is mixed in, so that parallel axes have an answer too.
+    """
+    f = cameras.forward.double()
+    across = torch.eye(3, dtype=torch.float64, device=f.device) - f[:, :, None] * f[:, None, :]
+    center = cameras.center.double()
+    tie = 1e-6 * torch.eye(3, dtype=torch.float64, device=f.device)
+    matrix = across.mean(0) + tie
+    return torch.linalg.solve(matrix, (across @ center[:, :, None]).mean(0)[:, 0] + tie @ center.mean(0)).float()
+
+
+def mean_up(cameras: Cameras) -> Float[Tensor, "3"]:
+    """The direction that the cameras, on average, hold upwards."""
+    return normalize(-cameras.world_from_camera[:, :, 1].mean(0))
+
+
+def _frame(up: Float[Tensor, "3"], toward: Float[Tensor, "3"]) -> tuple[Tensor, Tensor]:
+    """Two horizontal unit vectors at right angles, the first as near to `toward` as can be."""
+    flat = toward - (toward @ up) * up
+    if float(flat.norm()) < 1e-6:
+        axis = torch.eye(3, dtype=up.dtype, device=up.device)[int(up.abs().argmin())]
+        flat = axis - (axis @ up) * up
+    first = normalize(flat)
+    return first, torch.linalg.cross(up, first)
+
+
+def orbit(
+    frames: int,
+    target: Float[Tensor, "3"],
+    up: Float[Tensor, "3"],
+    distance: float,
+    elevation: float = 20.0,
+    start: Float[Tensor, "3"] | None = None,
+) -> Float[Tensor, "frames 3 4"]:
+    """Once around `target` at a constant height (`elevation` in degrees), beginning on the side of direction `start`."""
+    first, second = _frame(up, start if start is not None else torch.eye(3)[0].to(up))
+    angle = torch.arange(frames, device=up.device) * (2 * math.pi / frames)
+    height = math.radians(elevation)
+    around = torch.cos(angle)[:, None] * first + torch.sin(angle)[:, None] * second
+    eye = target + distance * (math.cos(height) * around + math.sin(height) * up)
+    return look_at(eye, target, up)
+
+
+def orbit_around(cameras: Cameras, frames: int) -> Float[Tensor, "frames 3 4"]:
+    """An orbit at the cameras' own typical height and distance around what they look at."""
+    target, up = focus_point(cameras), mean_up(cameras)
+    offset = cameras.center - target
+    distance = offset.norm(dim=-1).median()
+    rise = torch.asin((normalize(offset) @ up).clamp(-1, 1)).median()
+    return orbit(frames, target, up, float(distance), math.degrees(float(rise)), start=offset.mean(0))
+
+
+def spiral(cameras: Cameras, frames: int, turns: int = 2, width: float = 0.5) -> Float[Tensor, "frames 3 4"]:
+    """A gentle loop around the middle of the given cameras, all looking at their focus point.
+
+    For captures from one side: it stays within `width` times the spread of the cameras, where there is something to see.
+    """
+    target, up = focus_point(cameras), mean_up(cameras)
+    middle = cameras.center.mean(0)
+    forward = normalize(target - middle)
+    right, down, _ = look_at(middle, target, up)[:, :3].unbind(-1)
+    offset = cameras.center - middle
+    reach = [width * float((offset @ axis).abs().quantile(0.9)) for axis in (right, down, forward)]
+    angle = torch.arange(frames, device=up.device) * (2 * math.pi * turns / frames)
+    eye = (
+        middle
+        + reach[0] * torch.cos(angle)[:, None] * right
+        + reach[1] * torch.sin(angle)[:, None] * down
+        + reach[2] * torch.sin(0.5 * angle)[:, None] * forward
+    )
+    return look_at(eye, target, up)
+
+
+def through(poses: Float[Tensor, "keys 3 4"], frames: int, closed: bool = False) -> Float[Tensor, "frames 3 4"]:
+    """A smooth path through the given poses: centres by Catmull-Rom splines, rotations by the same blend made orthogonal."""
+    keys = poses.shape[0]
+    if keys == 1:
+        return poses.expand(frames, 3, 4)
+    spans = keys if closed else keys - 1
+    at = torch.arange(frames, device=poses.device) * (spans / (frames if closed else max(frames - 1, 1)))
+    left = at.floor().clamp(max=spans - 1).long()
+    u = (at - left)[:, None, None]
+
+    def key(index: Tensor) -> Tensor:
+        return poses[index % keys] if closed else poses[index.clamp(0, keys - 1)]
+
+    p0, p1, p2, p3 = (key(left + shift) for shift in (-1, 0, 1, 2))
+    blend = 0.5 * (2 * p1 + (p2 - p0) * u + (2 * p0 - 5 * p1 + 4 * p2 - p3) * u**2 + (3 * p1 - p0 - 3 * p2 + p3) * u**3)
+    return torch.cat([nearest_rotation(blend[:, :, :3]), blend[:, :, 3:]], -1)
+
+
+def nearest_rotation(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
+    """The rotation closest to a matrix in the Frobenius norm (by its singular value decomposition)."""
+    u, _, vh = torch.linalg.svd(matrix)
+    sign = torch.det(u @ vh)
+    ones = torch.ones_like(sign)
+    return u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh

@@ -1,0 +1,76 @@
+"""The interfaces between the rooms. Concrete classes satisfy them by shape; nobody inherits."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nerf3d.core.cameras import Cameras
+from nerf3d.core.radiance import Radiance
+from nerf3d.core.rays import Rays
+from nerf3d.core.samples import Samples
+from nerf3d.core.spaces import Box
+
+
+@runtime_checkable
+class Field(Protocol):
+    """A scene as a callable. It knows points and directions; no cameras, prompts, sounds or steps."""
+
+    def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
+        """Density in 1 / world unit at world positions."""
+        ...
+
+    def __call__(self, x: Float[Tensor, "n 3"], d: Float[Tensor, "n 3"]) -> Radiance:
+        """Density and colour at world positions, seen along unit directions."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    def __call__(self, field: Field, rays: Rays, rng: torch.Generator | None) -> Samples: ...
+
+
+@runtime_checkable
+class Guidance(Protocol):
+    """Pictures in, named scalars out; the gradient flows into the pictures."""
+
+    def __call__(
+        self, images: Float[Tensor, "b h w 3"], cameras: Cameras, step: int, rng: torch.Generator | None
+    ) -> dict[str, Tensor]: ...
+
+
+@dataclass(frozen=True)
+class Update:
+    """One player's losses, named and unweighted; the training loop weighs and sums them."""
+
+    player: str
+    losses: dict[str, Tensor]
+
+
+@runtime_checkable
+class Task(Protocol):
+    """A story that can be trained. `step` is a generator: two players take turns by yielding twice."""
+
+    def players(self) -> dict[str, list[nn.Parameter]]: ...
+
+    def step(self, step: int, rng: torch.Generator) -> Iterator[Update]: ...
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Everything that is needed to look at a finished field: the same for every story.
+
+    `cameras` are those that it was made from (or would naturally be watched from); `box` is the part of the world worth
+    exporting; `up` the direction away from the ground, of unit length; `background` a colour in [0, 1] or None, for
+    which the field itself has an answer everywhere.
+    """
+
+    field: Field
+    sampler: Sampler
+    background: Float[Tensor, "3"]
+    cameras: Cameras
+    box: Box
+    up: Float[Tensor, "3"]

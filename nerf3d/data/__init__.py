@@ -1,0 +1,1 @@
+"""What is given: photographs with poses."""
