@@ -1,0 +1,128 @@
+"""Skipping empty space: a grid that remembers where the field is dense, and the sampler that walks through it.
+
+instant-ngp (Müller et al. 2022, appendix E): the grid keeps a slowly decaying maximum of the density in each cell and is
+asked again, in part, every few steps. Here the cells lie in the field's unit cube, so that one grid serves a box and a
+contracted world alike.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from nerf3d.core import Field, Rays, Samples
+from nerf3d.core.spaces import Box, Contracted, Space
+from nerf3d.kernels.march import Lattice, Marched, clearance, interleave, march, still_lit
+
+DECAY = 0.95
+ALL_CELLS_UNTIL = 256
+"""Steps during which an update asks about every cell; afterwards about a quarter at random and a quarter of the occupied."""
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """How a field is sampled by an occupancy grid.
+
+    `steps_per_side` steps make up the longest side of the box (of the focus box of an unbounded space); they grow by
+    `growth` times the distance beyond. `stop` is the share of light below which nothing is looked at any more. `near` and
+    `far` are distances in units of half that side.
+    """
+
+    resolution: int = 64
+    steps_per_side: int = 200
+    growth: float = 0.0
+    threshold: float = 0.01
+    stop: float = 1e-3
+    near: float = 0.0
+    far: float = 1000.0
+
+    def build(self, space: Space) -> "OccupancySampler":
+        return OccupancySampler(self, space)
+
+
+class OccupancySampler(nn.Module):
+    """A `core.Sampler` with a memory; `update` refreshes it during training."""
+
+    def __init__(self, config: Occupancy, space: Space) -> None:
+        super().__init__()
+        self.config = config
+        self.space = space
+        box = space if isinstance(space, Box) else space.focus
+        self.side = float(box.size.max())
+        self.lattice = Lattice(self.side / config.steps_per_side, config.growth)
+        cells = (config.resolution,) * 3
+        self.register_buffer("alpha", torch.zeros(cells))
+        self.register_buffer("clear", torch.zeros(cells, dtype=torch.uint8))
+
+    alpha: Tensor
+    """Decaying maximum of each cell's opacity over instant-ngp's reference step, a 1024th of the cube's diagonal."""
+    clear: Tensor
+    """How far each cell is from the next occupied one; 0 in an occupied cell."""
+
+    @torch.no_grad()
+    def update(self, field: Field, step: int, rng: torch.Generator) -> None:
+        """Ask the field about cells and decide anew which are occupied: those above min(threshold, mean)."""
+        flat = self.alpha.view(-1)
+        count = flat.shape[0]
+        if step < ALL_CELLS_UNTIL:
+            cells = torch.arange(count, device=flat.device)
+        else:
+            anywhere = torch.randint(count, (count // 4,), generator=rng, device=flat.device)
+            solid = (self.clear.view(-1) == 0).nonzero()[:, 0]
+            pick = torch.randint(max(len(solid), 1), (min(count // 4, len(solid)),), generator=rng, device=flat.device)
+            cells = torch.cat([anywhere, solid[pick]])
+        flat *= DECAY
+        flat.scatter_reduce_(0, cells, self._opacity(field, cells, rng), "amax")
+        occupied = self.alpha > min(self.config.threshold, float(flat.mean()))
+        self.clear.copy_(clearance(occupied.to(torch.uint8)))
+
+    def _opacity(self, field: Field, cells: Int64[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n"]:
+        """The opacity of a reference step at one random point in each of the cells."""
+        resolution = self.config.resolution
+        index = torch.stack([cells // resolution**2, cells // resolution % resolution, cells % resolution], -1)
+        unit = (index + torch.rand(index.shape, generator=rng, device=cells.device)) / resolution
+        x = self.space.from_unit(unit)
+        length = torch.full_like(x[:, 0], math.sqrt(3) / 1024 * self.side)
+        if isinstance(self.space, Contracted):  # far away a cell is larger, and so is the step across it
+            length = length * (2 * self.space.focus.to_unit(x) - 1).abs().amax(-1).clamp_min(1)
+        density = torch.cat([field.density(part) for part in x.split(2**17)])
+        return density * length
+
+    @torch.no_grad()
+    def forward(self, field: Field, rays: Rays, rng: torch.Generator | None = None) -> Samples:
+        """Walk along the rays in rounds. After each, rays whose light is used up are left behind."""
+        config, device = self.config, rays.near.device
+        half = self.side / 2
+        near, far = self.space.clip(rays)
+        near, far = near.clamp_min(config.near * half), far.clamp_max(config.far * half)
+        count = len(rays)
+        jitter = torch.full((count,), 0.5, device=device)
+        if rng is not None:
+            jitter = torch.rand(count, generator=rng, device=device)
+        first = (self.lattice.unwarp(near) - jitter).ceil().clamp_min(0).long()
+        last = (self.lattice.unwarp(far) - jitter).floor().clamp_min(0).long()
+        last = torch.where(far > near, last, first)
+        alive = (first < last).nonzero()[:, 0]
+        depth = torch.zeros(len(alive), device=device)
+        origin, direction = rays.origin.detach(), rays.direction.detach()
+        parts: list[Marched] = []
+        which: list[Tensor] = []
+        keep: list[Tensor] = []
+        limit = 8
+        while len(alive):
+            part = march(
+                *(t[alive] for t in (origin, direction, jitter, first, last)),
+                limit, self.clear, self.space, self.lattice,
+            )
+            x = origin[alive[part.ray]] + (0.5 * (part.start + part.end))[:, None] * direction[alive[part.ray]]
+            lit, depth = still_lit(field.density(x), part, depth, config.stop)
+            parts.append(part)
+            which.append(alive)
+            keep.append(lit)
+            first[alive] = part.next
+            going_on = (part.next < last[alive]) & (torch.exp(-depth) >= config.stop)
+            alive, depth = alive[going_on], depth[going_on]
+            limit *= 2
+        return Samples(*interleave(parts, which, keep, count))
