@@ -1,3 +1,40 @@
-"""nerf3d: radiance fields from photographs, watched, measured and taken as a mesh."""
+"""nerf3d: radiance fields from photographs, watched, measured and taken as a mesh.
+
+    import nerf3d
+
+    run = nerf3d.fit("photographs/", out="runs/fox", max_minutes=3)
+    nerf3d.film(run.folder, "fox.mp4", path="spiral")
+    nerf3d.mesh(run.folder, "fox.glb")
+    print(nerf3d.evaluate(run.folder).psnr)
+
+Importing this loads no heavy library; the functions load what they need when they are first asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nerf3d.commands.evaluate import evaluate as evaluate
+    from nerf3d.commands.film import film as film
+    from nerf3d.commands.fit import fit as fit
+    from nerf3d.commands.mesh import mesh as mesh
+    from nerf3d.runs import load_scene as load_scene
+    from nerf3d.runs import open_run as open_run
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "fit": "nerf3d.commands.fit",
+    "film": "nerf3d.commands.film",
+    "mesh": "nerf3d.commands.mesh",
+    "evaluate": "nerf3d.commands.evaluate",
+    "open_run": "nerf3d.runs",
+    "load_scene": "nerf3d.runs",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nerf3d' has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

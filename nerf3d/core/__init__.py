@@ -12,6 +12,7 @@
 
 from nerf3d.core.cameras import Cameras as Cameras
 from nerf3d.core.protocols import Field as Field
+from nerf3d.core.protocols import Group as Group
 from nerf3d.core.protocols import Guidance as Guidance
 from nerf3d.core.protocols import Sampler as Sampler
 from nerf3d.core.protocols import Scene as Scene

@@ -126,7 +126,7 @@ class Cameras:
 
 
 def look_at(
-    eye: Float[Tensor, "*b 3"], target: Float[Tensor, "*b 3"], up: Float[Tensor, "*b 3"]
+    eye: Float[Tensor, "*#b 3"], target: Float[Tensor, "*#b 3"], up: Float[Tensor, "*#b 3"]
 ) -> Float[Tensor, "*b 3 4"]:
     """world_from_camera of a camera at `eye` that sees `target` in the middle of its picture and `up` upwards."""
     eye, target, up = torch.broadcast_tensors(eye, target, up)

@@ -1,7 +1,7 @@
 """The interfaces between the rooms. Concrete classes satisfy them by shape; nobody inherits."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -12,6 +12,7 @@ from nerf3d.core.cameras import Cameras
 from nerf3d.core.radiance import Radiance
 from nerf3d.core.rays import Rays
 from nerf3d.core.samples import Samples
+from nerf3d.core.schedules import Schedule
 from nerf3d.core.spaces import Box
 
 
@@ -44,19 +45,35 @@ class Guidance(Protocol):
 
 @dataclass(frozen=True)
 class Update:
-    """One player's losses, named and unweighted; the training loop weighs and sums them."""
+    """One player's losses, named and unweighted; the training loop weighs and sums them.
+
+    `figures` are numbers worth watching that nobody trains on.
+    """
 
     player: str
     losses: dict[str, Tensor]
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Parameters that learn at one rate, which depends on how far the run has come (0 at its beginning, 1 at its end)."""
+
+    parameters: list[nn.Parameter]
+    rate: Schedule
 
 
 @runtime_checkable
 class Task(Protocol):
-    """A story that can be trained. `step` is a generator: two players take turns by yielding twice."""
+    """A story that can be trained. `step` is a generator: two players take turns by yielding twice.
 
-    def players(self) -> dict[str, list[nn.Parameter]]: ...
+    `progress` is the share of the run that is done, in [0, 1). A task may replace its parameters in `step` before it
+    yields (a grid that grows finer): the training loop asks for the players before every update.
+    """
 
-    def step(self, step: int, rng: torch.Generator) -> Iterator[Update]: ...
+    def players(self) -> dict[str, list[Group]]: ...
+
+    def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]: ...
 
 
 @dataclass(frozen=True)
@@ -64,8 +81,8 @@ class Scene:
     """Everything that is needed to look at a finished field: the same for every story.
 
     `cameras` are those that it was made from (or would naturally be watched from); `box` is the part of the world worth
-    exporting; `up` the direction away from the ground, of unit length; `background` a colour in [0, 1] or None, for
-    which the field itself has an answer everywhere.
+    exporting; `up` the direction away from the ground, of unit length; `background` the colour in [0, 1] that shows
+    where the field is empty.
     """
 
     field: Field

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
@@ -28,6 +29,10 @@ class Photographs:
     def has_alpha(self) -> bool:
         return self.images.shape[-1] == 4
 
+    def to(self, device: torch.device | str) -> "Photographs":
+        masks = None if self.masks is None else self.masks.to(device)
+        return Photographs(self.images.to(device), self.cameras.to(device), self.names, masks)
+
 
 @dataclass(frozen=True)
 class Capture:
@@ -44,3 +49,8 @@ class Capture:
     box: Box | None = None
     points: Float[Tensor, "p 3"] | None = None
     notes: tuple[str, ...] = ()
+
+    def to(self, device: torch.device | str) -> "Capture":
+        box = None if self.box is None else Box(self.box.low.to(device), self.box.high.to(device))
+        points = None if self.points is None else self.points.to(device)
+        return Capture(self.train.to(device), self.test.to(device), self.up.to(device), box, points, self.notes)

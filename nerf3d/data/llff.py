@@ -59,14 +59,15 @@ def load_llff(folder: Path) -> Capture:
 def _read(path: Path) -> np.ndarray:
     """The poses, (n, 3, 5) in double precision, examined."""
     try:
-        # Mapped, not read, so that a false shape in the header cannot ask for memory; pickled objects are refused.
-        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+        # Mapped, not read: a false shape in the header cannot ask for memory, and pickled objects are refused.
+        rows = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # numpy raises almost anything on a broken file
         what = " ".join(str(error).split())
         raise InputError(f"{path} cannot be read as an array ({what}); copy or make it again") from None
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
-        shape = f"{rows.dtype} of shape {rows.shape}" if isinstance(rows, np.ndarray) else "an archive"
-        raise InputError(f"{path} is {shape}; LLFF's file has 17 real numbers for every picture")
+    if rows.ndim != 2 or rows.shape[1] != 17 or rows.dtype.kind not in "fiu":
+        raise InputError(
+            f"{path} is {rows.dtype} of shape {rows.shape}; LLFF's file has 17 real numbers for every picture"
+        )
     matrix = np.array(rows[:, :15], np.float64).reshape(-1, 3, 5)
     if not np.isfinite(matrix).all() or (matrix[:, :, 4] <= 0).any():
         raise InputError(f"{path} has values that are not finite, or sizes that are not above 0; make it again")

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import combinations
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from nerf3d.data.capture import Capture
 from nerf3d.data.colmap import capture_from_model
 from nerf3d.data.colmap_model import is_model, read_model
 from nerf3d.data.files import inside
-from nerf3d.data.pictures import common_size, list_pictures, picture_size
+from nerf3d.data.pictures import common_size, list_pictures, load_pictures, picture_size
 from nerf3d.errors import InputError
 
 EXHAUSTIVE = 150
@@ -70,14 +71,11 @@ def workspace_for(folder: Path, pictures: Sequence[Path]) -> Path:
         digest.update(f"\0{picture.name}\0{state.st_size}\0{state.st_mtime_ns}".encode())
     name = f"colmap-{digest.hexdigest()[:16]}"
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nerf3d"
-    if not is_model(folder / ".nerf3d" / name / "sparse") and is_model(cache / name / "sparse"):
-        return cache / name
-    try:
-        (folder / ".nerf3d").mkdir(exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder / ".nerf3d"):
-            return folder / ".nerf3d" / name
-    except OSError:
-        return cache / name
+    beside = folder / ".nerf3d" / name
+    for workspace in (beside, cache / name):
+        if is_model(workspace / "sparse"):
+            return workspace
+    return beside if os.access(folder, os.W_OK) else cache / name
 
 
 def find_poses(pictures: Sequence[Path], workspace: Path) -> Path:
@@ -110,17 +108,15 @@ def find_poses(pictures: Sequence[Path], workspace: Path) -> Path:
         }
         (work / "job.json").write_text(json.dumps(job), encoding="utf-8")
         _reconstruct(work, root)
-        if not is_model(work / "sparse"):
+        if not is_model(work / "done" / "sparse"):
             raise InputError(f"{root}: no two of the {len(pictures)} pictures could be fitted together; {REMEDY}")
-        for done in ("pictures", "models"):
-            shutil.rmtree(work / done)
-        for done in ("database.db", "pairs.txt", "job.json"):
-            (work / done).unlink()
         if not is_model(workspace / "sparse"):  # another run may have been faster
             shutil.rmtree(workspace, ignore_errors=True)
-            os.replace(work, workspace)
+            os.replace(work / "done", workspace)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+        with suppress(OSError):
+            workspace.parent.rmdir()  # where nothing came of it and nothing else is there
     return workspace / "sparse"
 
 
@@ -148,16 +144,17 @@ def _natural(name: str) -> list[tuple[int, str]]:
 def _stand_ins(pictures: Sequence[Path], folder: Path) -> list[str]:
     """Links with plain names to the pictures, since COLMAP's lists of pairs cannot hold spaces.
 
-    WebP, which it cannot read, becomes PNG.
+    WebP, which it cannot read, becomes PNG. All are decoded once, because COLMAP would leave out in silence what is
+    broken.
     """
     folder.mkdir()
     names = []
     for index, picture in enumerate(pictures):
+        pixels = load_pictures([picture], alpha=False)[0]
         webp = picture.suffix.lower() == ".webp"
         names.append(f"{index:06d}{'.png' if webp else picture.suffix.lower()}")
         if webp:
-            with Image.open(picture) as image:
-                image.convert("RGB").save(folder / names[-1])
+            Image.fromarray(pixels.numpy()).save(folder / names[-1])
         else:
             try:
                 (folder / names[-1]).symlink_to(picture.resolve())

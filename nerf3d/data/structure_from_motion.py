@@ -3,12 +3,12 @@
 It is a process apart for three reasons: Ctrl-C ends it at once however deep it is in COLMAP's own code, a crash there
 becomes an error message here, and its memory goes back to the system before training begins. It imports nothing of the
 house. What it says is COLMAP's own log and, between, lines of JSON that say how far it has come: `{"stage": "cameras",
-"done": 3, "total": 50}`. (COLMAP's database would know more. But this process must not open it a second time: closing a
-file drops all of a process's locks on it, and COLMAP then crashes now and again.)
+"done": 3, "total": 50}`. (COLMAP's database would know more, but must not be opened a second time in this process:
+closing a file drops all locks that the process has on it, of which SQLite warns, and with which COLMAP crashed.)
 
-A job names `work`, a folder that holds the pictures in `work/pictures` and in which the model is left as `sparse`, if
-there is any; `names`, from those files' names to the ones that the model shall give them; `pairs` of the files' names,
-which must not contain spaces; and `one_camera`, whether all pictures share a camera.
+A job names `work`, a folder that holds the pictures in `work/pictures` and in which the model is left as
+`work/done/sparse`, if there is any; `names`, from those files' names to the ones that the model shall give them;
+`pairs` of the files' names, which must not contain spaces; and `one_camera`, whether all pictures share a camera.
 """
 
 import itertools
@@ -31,7 +31,7 @@ def tell(stage: str, done: int, total: int) -> None:
 
 
 def reconstruct(job: dict[str, Any]) -> None:
-    """Features, matches, an incremental reconstruction and its refinement; leaves `work/sparse` if there is any."""
+    """Features, matches, an incremental reconstruction and its refinement; leaves `done/sparse` if there is any."""
     import pycolmap
 
     work = Path(job["work"])
@@ -69,6 +69,7 @@ def reconstruct(job: dict[str, Any]) -> None:
         device=pycolmap.Device.cpu,
     )
 
+    # Just here, and not at the beginning: the stages before use up an amount of chance that depends on their threads.
     pycolmap.set_random_seed(SEED)
     placed = itertools.count(1)
     tell("cameras", 0, len(names))
@@ -84,8 +85,9 @@ def reconstruct(job: dict[str, Any]) -> None:
         model = refine(max(models.values(), key=lambda model: model.num_reg_images()))
         for image in model.images.values():
             image.name = names[image.name]
-        (work / "sparse").mkdir()
-        model.write_binary(work / "sparse")
+        sparse = work / "done" / "sparse"
+        sparse.mkdir(parents=True)
+        model.write_binary(sparse)
 
 
 def refine(model: Any) -> Any:

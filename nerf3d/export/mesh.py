@@ -17,8 +17,9 @@ from nerf3d.export.glb import glb_bytes
 from nerf3d.export.surface import Surface
 
 CHUNK = 1 << 15  # vertices
-LOOKS = 6  # points along the line into the surface
-BEFORE, BEHIND = 1.0, 3.0  # cells
+SMOOTHINGS = 8  # of the normals to look along
+LOOKS = 16  # points along the line into the surface
+BEFORE, BEHIND = 1.0, 9.0  # cells
 
 
 def vertex_normals(surface: Surface) -> Float32[Tensor, "v 3"]:
@@ -29,18 +30,32 @@ def vertex_normals(surface: Surface) -> Float32[Tensor, "v 3"]:
     for corner in range(3):
         total.index_add_(0, surface.faces[:, corner], area)
     # A tiny mesh has tiny areas, so the length is taken relative to the largest before it is divided out.
-    return normalize(total / total.abs().max().clamp_min(1e-300)).float()
+    normals = normalize(total / total.abs().max().clamp_min(1e-300)).float()
+    pointless = normals.square().sum(-1, keepdim=True) < 0.5  # the triangles around cancel: formats want unit length
+    return torch.where(pointless, torch.tensor([0.0, 0.0, 1.0]), normals)
+
+
+def _smooth(normals: Float32[Tensor, "v 3"], surface: Surface) -> Float32[Tensor, "v 3"]:
+    """Unit normals averaged over some cells: along those of a noisy surface one would look in directions of chance."""
+    corners = surface.faces
+    for _ in range(SMOOTHINGS):
+        around = normals[corners].sum(1)
+        total = torch.zeros_like(normals)
+        for corner in range(3):
+            total.index_add_(0, corners[:, corner], around)
+        normals = normalize(total)
+    return normals
 
 
 def color_vertices(surface: Surface, field: Field, device: torch.device | str = "cpu") -> UInt8[Tensor, "v 3"]:
-    """What one sees of the field when one looks at each vertex from outside, along its normal; sRGB bytes as the field
-    has them.
+    """What one sees of the field when one looks at each vertex from outside, against its normal: bytes in [0, 255].
 
-    The colour of a field means something where it is dense only, and a vertex stands at the edge of that. So six points
-    on the line from one cell before the vertex to three behind it are composited like on any ray (NeRF, equation 3).
+    The colour of a field means something where it is dense only, and a vertex stands at the edge of that: so sixteen
+    points on the line from one cell before the vertex to nine behind it are composited like on any ray (NeRF, equation
+    3), and what shines through is left out. `device` is the field's. The colours keep the field's encoding (sRGB).
     Raises InputError for a field whose colours are features, not three channels.
     """
-    inward = -vertex_normals(surface)
+    inward = -_smooth(vertex_normals(surface), surface)
     edges = torch.linspace(-BEFORE, BEHIND, LOOKS + 1) * surface.cell
     middle, width = 0.5 * (edges[1:] + edges[:-1]), edges[1:] - edges[:-1]
     colors = []

@@ -108,15 +108,23 @@ class VectorMatrixField(nn.Module):
     def upsample(self, resolution: int) -> None:
         """Put the same function on another grid; exact where the new grid points include the old ones.
 
-        The parameters stay the same objects with new shapes, so an optimiser has to forget its moments of them.
+        The grids become new parameters, so make a new optimiser. (Autograd remembers the shape of an old parameter for
+        as long as a loss that was computed from it lives: resizing it in place would break the next step.)
         """
-        for planes in (self.density_planes, self.color_planes):
+
+        def finer_planes(planes: Tensor) -> nn.Parameter:
             first = planes.permute(0, 3, 1, 2)
             finer = F.interpolate(first, size=(resolution, resolution), mode="bilinear", align_corners=True)
-            planes.data = finer.permute(0, 2, 3, 1).contiguous()
-        for lines in (self.density_lines, self.color_lines):
+            return nn.Parameter(finer.permute(0, 2, 3, 1).contiguous())
+
+        def finer_lines(lines: Tensor) -> nn.Parameter:
             finer = F.interpolate(lines.transpose(1, 2), size=resolution, mode="linear", align_corners=True)
-            lines.data = finer.transpose(1, 2).contiguous()
+            return nn.Parameter(finer.transpose(1, 2).contiguous())
+
+        self.density_planes = finer_planes(self.density_planes)
+        self.density_lines = finer_lines(self.density_lines)
+        self.color_planes = finer_planes(self.color_planes)
+        self.color_lines = finer_lines(self.color_lines)
 
     def l1(self) -> Float[Tensor, ""]:
         """The mean absolute value of the density's planes and lines: few of them should be needed."""
@@ -136,7 +144,10 @@ def _coordinates(u: Float[Tensor, "n 3"]) -> tuple[Float[Tensor, "k n 2"], Float
 
 
 def _resize_to_fit(field: nn.Module, state: dict, prefix: str, *_) -> None:
-    """Before a state is loaded, give the grids its resolution: the field may have been upsampled when it was saved."""
+    """Before a state is loaded, give the grids its resolution: the field may have been upsampled when it was saved.
+
+    The parameters stay the same objects, so that an optimiser that was made before the loading still holds them.
+    """
     for name in ("density_planes", "density_lines", "color_planes", "color_lines"):
         saved, grid = state.get(prefix + name), getattr(field, name)
         if saved is not None and saved.shape[-1] == grid.shape[-1] and saved.shape != grid.shape:

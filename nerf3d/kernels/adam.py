@@ -62,7 +62,7 @@ class Adam(torch.optim.Optimizer):
                 if parameter.grad is None:
                     continue
                 state = self.state[parameter]
-                if not state:
+                if not state or state["mean"].shape != parameter.shape:  # new, or on a finer grid than before
                     state["step"] = 0
                     state["mean"] = torch.zeros_like(parameter)
                     state["square"] = torch.zeros_like(parameter)

@@ -52,7 +52,12 @@ class _Composite(torch.autograd.Function):
         weights, opacity, distance = torch.empty(points), torch.empty(rays), torch.empty(rays)
         total = torch.empty(color.shape[1], rays)
         composite_numba.forward(
-            *_arrays(density, color, samples), np.float32(stop), weights.numpy(), total.numpy(), opacity.numpy(), distance.numpy()
+            *_arrays(density, color, samples),
+            np.float32(stop),
+            weights.numpy(),
+            total.numpy(),
+            opacity.numpy(),
+            distance.numpy(),
         )
         ctx.samples, ctx.stop = samples, stop
         ctx.save_for_backward(density, color, weights)
@@ -67,9 +72,7 @@ class _Composite(torch.autograd.Function):
             with torch.enable_grad():
                 outputs = composite_reference(density, color, ctx.samples, ctx.stop)
             pair = [t for t, needed in zip((density, color), ctx.needs_input_grad) if needed]
-            found = iter(
-                torch.autograd.grad(outputs, pair, (dweights, dtotal, dopacity, ddistance), create_graph=True)
-            )
+            found = iter(torch.autograd.grad(outputs, pair, (dweights, dtotal, dopacity, ddistance), create_graph=True))
             return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None)
         ddensity, dcolor = torch.empty_like(density), torch.empty(color.shape[1], color.shape[0])
         composite_numba.backward(

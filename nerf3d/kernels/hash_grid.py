@@ -122,9 +122,7 @@ class _Encode(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         x, table = ctx.saved_tensors
-        dx, dtable = _EncodeGradient.apply(
-            x, table, grad, ctx.layout, ctx.needs_input_grad[0], ctx.needs_input_grad[1]
-        )
+        dx, dtable = _EncodeGradient.apply(x, table, grad, ctx.layout, ctx.needs_input_grad[0], ctx.needs_input_grad[1])
         return dx, dtable, None
 
 
@@ -178,7 +176,11 @@ class _EncodeGradient(torch.autograd.Function):
             if ctx.needs_input_grad[0]:
                 turned = torch.empty_like(x)
                 kernel.position_gradient(
-                    x.detach().numpy(), rows_first(grad), dtable_grad.contiguous().numpy(), *_shape(layout), turned.numpy()
+                    x.detach().numpy(),
+                    rows_first(grad),
+                    dtable_grad.contiguous().numpy(),
+                    *_shape(layout),
+                    turned.numpy(),
                 )
                 ddx = turned if ddx is None else ddx + turned
         return ddx, ddtable, dgrad, None, None, None

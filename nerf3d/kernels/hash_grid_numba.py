@@ -18,7 +18,9 @@ FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
 @njit(fastmath=FAST, inline="always")
 def _clamp(x):
-    return x if (x > np.float32(0)) and (x < np.float32(1)) else (np.float32(1) if x >= np.float32(1) else np.float32(0))
+    return (
+        x if (x > np.float32(0)) and (x < np.float32(1)) else (np.float32(1) if x >= np.float32(1) else np.float32(0))
+    )
 
 
 @njit(fastmath=FAST, inline="always")

@@ -166,6 +166,8 @@ def invert(edges: Float[Tensor, "r k"], weights: Float[Tensor, "r w"], u: Float[
     below = torch.searchsorted(distribution, u.contiguous(), right=True) - 1
     below = below.clamp(0, edges.shape[1] - 2)
     start = distribution.gather(1, below)
-    gap = distribution.gather(1, below + 1) - start  # not from `mass`: at u = 1 the answer shall be the last edge itself
+    gap = (
+        distribution.gather(1, below + 1) - start
+    )  # not from `mass`: at u = 1 the answer shall be the last edge itself
     part = ((u - start) / gap.clamp_min(torch.finfo(gap.dtype).tiny)).clamp(0.0, 1.0)
     return torch.lerp(edges.gather(1, below), edges.gather(1, below + 1), part)

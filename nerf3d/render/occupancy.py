@@ -113,8 +113,15 @@ class OccupancySampler(nn.Module):
         limit = 8
         while len(alive):
             part = march(
-                *(t[alive] for t in (origin, direction, jitter, first, last)),
-                limit, self.clear, self.space, self.lattice,
+                origin[alive],
+                direction[alive],
+                jitter[alive],
+                first[alive],
+                last[alive],
+                limit,
+                self.clear,
+                self.space,
+                self.lattice,
             )
             x = origin[alive[part.ray]] + (0.5 * (part.start + part.end))[:, None] * direction[alive[part.ray]]
             lit, depth = still_lit(field.density(x), part, depth, config.stop)
@@ -125,4 +132,5 @@ class OccupancySampler(nn.Module):
             going_on = (part.next < last[alive]) & (torch.exp(-depth) >= config.stop)
             alive, depth = alive[going_on], depth[going_on]
             limit *= 2
-        return Samples(*interleave(parts, which, keep, count))
+        start, end, ray, offsets = interleave(parts, which, keep, count)
+        return Samples(start, end, ray, offsets)

@@ -50,6 +50,13 @@ def test_normals_of_a_tiny_mesh_have_unit_length(surface):
     assert torch.allclose(vertex_normals(tiny).norm(dim=-1), torch.ones(len(tiny.vertices)), atol=1e-5)
 
 
+def test_a_vertex_without_a_direction_gets_a_unit_normal_all_the_same():
+    """Two triangles back to back."""
+    back_to_back = torch.tensor([[0, 1, 2], [0, 2, 1]])
+    normals = vertex_normals(Surface(torch.eye(3), back_to_back, 1.0, 0.1))
+    assert torch.equal(normals.norm(dim=-1), torch.ones(3))
+
+
 def test_colors_are_those_of_the_body_not_of_the_air_before_it(surface, colors):
     expected = 255 * (0.5 + (surface.vertices - CENTER))  # |x - c| = 0.5 on the ball
     assert float((colors.float() - expected).abs().max()) < 12
@@ -64,6 +71,19 @@ def test_a_field_sees_directions_from_outside(surface):
             return Ball.__call__(self, x, d)
 
     color_vertices(surface, Asked())
+
+
+def test_in_a_haze_one_sees_what_is_behind_it(surface):
+    """The haze in front of a body has a colour of its own that must hardly count: here 2 % of the light."""
+
+    class Hazy(Ball):
+        def __call__(self, x, d):
+            inside = (x - CENTER).norm(dim=-1) < 0.46  # the surface was found at 0.5, a cell further out
+            density = torch.where(inside, 500.0, 0.5)
+            return Radiance(density, torch.where(inside[:, None], 0.25, 1.0).expand(-1, 3))
+
+    seen = color_vertices(surface, Hazy()).float()
+    assert float((seen - 0.25 * 255).abs().max()) < 0.05 * 255
 
 
 def test_features_are_no_colors(surface):

@@ -50,14 +50,28 @@ def test_upsampling_onto_a_grid_that_has_the_old_points_changes_nothing():
     field = field_of()
     x, d = points()
     before = field(x, d)
-    identities = [id(p) for p in field.parameters()]
     field.upsample(9)
     assert field.resolution == 9
     assert field.density_planes.shape == (3, 9, 9, 2)
-    assert [id(p) for p in field.parameters()] == identities
     after = field(x, d)
     torch.testing.assert_close(after.density, before.density, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(after.color, before.color, atol=1e-4, rtol=1e-4)
+
+
+def test_training_goes_on_after_upsampling():
+    """With the loss of the step before still alive, as in any training loop."""
+    field = field_of()
+    x, _ = points()
+    loss = field.density(x).sum() + field.l1() + field.tv()
+    loss.backward()
+    field.upsample(7)
+    loss = field.density(x).sum() + field.l1() + field.tv()
+    loss.backward()
+    for name, parameter in field.named_parameters():
+        if name.startswith("density"):
+            assert parameter.grad is not None
+            assert parameter.grad.shape == parameter.shape
+    assert set(dict(field.named_parameters())) == set(dict(field_of().named_parameters()))
 
 
 def test_upsampling_onto_another_grid_changes_little():
@@ -72,9 +86,11 @@ def test_upsampling_onto_another_grid_changes_little():
 def test_a_saved_field_is_loaded_at_its_resolution():
     field, fresh = field_of(), TINY.build(Box.cube(1.0), torch.Generator().manual_seed(7))
     field.upsample(8)
+    held = list(fresh.parameters())
     fresh.load_state_dict(copy.deepcopy(field.state_dict()))
     x, d = points()
     assert fresh.resolution == 8
+    assert all(a is b for a, b in zip(held, fresh.parameters()))
     assert torch.equal(fresh(x, d).color, field(x, d).color)
 
 

@@ -93,7 +93,7 @@ def test_clearance_is_the_chessboard_distance(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "torch"])
 def test_light_runs_out(backend: str) -> None:
-    """Optical depth ln 2 an interval: light 1, 1/2, 1/4, ... at their beginnings; the second ray had used up 3/4 before."""
+    """Optical depth ln 2 an interval: light 1, 1/2, 1/4 ... at their beginnings; the second ray had lost 3/4 before."""
     half = float(torch.log(torch.tensor(2.0)))
     edge = torch.arange(4.0)
     marched = Marched(

@@ -126,6 +126,7 @@ def test_invert_at_the_ends():
     edges = torch.tensor([[1.0, 2.0, 5.0]])
     ends = torch.tensor([[0.0, 1.0]])
     assert invert(edges, torch.tensor([[0.2, 0.7]]), ends).tolist() == [[1.0, 5.0]]
+    assert invert(edges, torch.tensor([[0.0, 0.7]]), ends).tolist() == [[2.0, 5.0]]  # where mass begins
 
 
 def test_invert_draws_from_the_histogram():

@@ -1,0 +1,201 @@
+"""The command line: `nerf3d COMMAND --help` says what each command takes."""
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from nerf3d import __version__
+from nerf3d.errors import InputError, Interrupted
+
+STARTED = time.perf_counter()
+Handler = Callable[[argparse.Namespace], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command. 0: done; 2: what was given cannot be used; 130: interrupted, everything saved that can be."""
+    arguments = _parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+    except InputError as error:
+        print(f"nerf3d: {error}", file=sys.stderr)
+        return 2
+    except Interrupted as error:
+        print(f"nerf3d: {error}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("nerf3d: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nerf3d",
+        description="Photographs in; a radiance field, a film, a mesh and honest figures out.",
+        epilog="Begin with: nerf3d fit FOLDER_WITH_PHOTOGRAPHS --max-minutes 3",
+    )
+    parser.add_argument("--version", action="version", version=f"nerf3d {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for add in (_add_fit, _add_render, _add_export, _add_eval, _add_doctor):
+        add(commands)
+    return parser
+
+
+def _command(commands, name: str, summary: str, examples: str, run: Handler) -> argparse.ArgumentParser:  # type: ignore[no-untyped-def]
+    parser = commands.add_parser(
+        name,
+        help=summary,
+        description=summary[0].upper() + summary[1:] + ".",
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.set_defaults(run=run)
+    return parser
+
+
+def _add_fit(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands,
+        "fit",
+        "optimise a radiance field from a folder of photographs",
+        "  nerf3d fit assets/chair --max-minutes 1\n"
+        "  nerf3d fit photographs/ --out runs/garden --max-minutes 10\n"
+        "  nerf3d fit photographs/ --out runs/garden --resume\n"
+        "  nerf3d fit scene/ --preset tensorf --steps 5000 --set field.resolution=64",
+        _fit,
+    )
+    parser.add_argument("scene", help="a data set (Blender, instant-ngp, nerfstudio, LLFF, COLMAP) or bare photographs")
+    parser.add_argument("--out", metavar="RUN", help="the run's folder (runs/SCENE-PRESET)")
+    parser.add_argument("--preset", metavar="NAME", help="a recipe: a name in configs/, or a .yaml file (by the data)")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
+    )
+    parser.add_argument("--max-minutes", metavar="M", type=float, help="the whole command's time, loading included")
+    parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
+    parser.add_argument("--checkpoint-every", metavar="N", type=_positive, help="steps between checkpoints (a minute)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
+
+
+def _add_render(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands,
+        "render",
+        "film a run, or render it to pictures",
+        "  nerf3d render runs/chair --out chair.mp4\n"
+        "  nerf3d render runs/fox --path spiral --channels rgb,depth,normal\n"
+        "  nerf3d render runs/fox --path inputs --frames 200 --out frames/",
+        _render,
+    )
+    parser.add_argument("run_folder", metavar="RUN")
+    parser.add_argument("--path", default="orbit", help="orbit, spiral, inputs or a JSON file with cameras (orbit)")
+    parser.add_argument("--out", help="an .mp4 file, or a folder for PNGs (RUN/media/PATH.mp4)")
+    parser.add_argument("--channels", default="rgb", help="of rgb,depth,normal,opacity; side by side in a film (rgb)")
+    parser.add_argument("--frames", metavar="N", type=_positive, default=90, help="(90)")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames per second (30)")
+    parser.add_argument(
+        "--size", metavar="PIXELS", type=_positive, help="the longer side (as photographed, at most 640)"
+    )
+
+
+def _add_export(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands,
+        "export",
+        "write a run's surface as a mesh",
+        "  nerf3d export runs/chair --out chair.glb\n  nerf3d export runs/chair --out chair.ply --resolution 512",
+        _export,
+    )
+    parser.add_argument("run_folder", metavar="RUN")
+    parser.add_argument("--out", required=True, help="the file: .glb, .obj or .ply")
+    parser.add_argument("--resolution", metavar="N", type=_positive, default=256, help="cells along the box (256)")
+    parser.add_argument("--level", type=float, help="the density that counts as the surface (found automatically)")
+    parser.add_argument("--smallest", type=float, default=0.01, help="leave out parts smaller than this share (0.01)")
+
+
+def _add_eval(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands,
+        "eval",
+        "measure a run on photographs that it did not see",
+        "  nerf3d eval runs/chair",
+        _eval,
+    )
+    parser.add_argument("run_folder", metavar="RUN")
+
+
+def _add_doctor(commands) -> None:  # type: ignore[no-untyped-def]
+    _command(commands, "doctor", "say what this machine has, and what would help", "  nerf3d doctor", _doctor)
+
+
+def _fit(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
+    from nerf3d.commands.fit import fit
+
+    fit(
+        arguments.scene,
+        arguments.out,
+        arguments.preset,
+        tuple(arguments.set),
+        arguments.steps,
+        arguments.max_minutes,
+        arguments.seed,
+        arguments.checkpoint_every,
+        arguments.resume,
+        arguments.device,
+        STARTED,
+    )
+
+
+def _render(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
+    from nerf3d.commands.film import film
+
+    channels = tuple(name.strip() for name in arguments.channels.split(",") if name.strip())
+    film(
+        arguments.run_folder,
+        arguments.out,
+        arguments.path,
+        channels,
+        arguments.frames,
+        arguments.fps,
+        arguments.size,
+    )
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    from nerf3d.commands.mesh import mesh
+
+    mesh(arguments.run_folder, arguments.out, arguments.resolution, arguments.level, arguments.smallest)
+
+
+def _eval(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
+    from nerf3d.commands.evaluate import evaluate, table
+
+    print(table(evaluate(arguments.run_folder)))
+
+
+def _doctor(arguments: argparse.Namespace) -> None:
+    from nerf3d.doctor import examine, render
+
+    print(render(examine()))
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""`nerf3d eval`: how good a run is, on photographs that it did not see."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from nerf3d.console import say, tracked
+from nerf3d.errors import InputError
+from nerf3d.export.files import whole_file
+from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
+from nerf3d.runs import held_out, load_scene, open_run
+from nerf3d.tasks.fit.compare import compare
+
+SHEET_VIEWS = 6
+
+
+@dataclass(frozen=True)
+class View:
+    name: str
+    psnr: float
+    ssim: float
+    lpips: float | None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Means over the held-out views, and the views themselves. What the figures mean is said along with them."""
+
+    psnr: float
+    ssim: float
+    lpips: float | None
+    step: int
+    background: str
+    alpha: str
+    color_space: str
+    lpips_network: str | None
+    views: tuple[View, ...]
+
+
+def evaluate(run: Path | str) -> Evaluation:
+    """Render every held-out view at full size, compare, and write metrics.json and media/evaluation.png into the run."""
+    opened = open_run(Path(run))
+    scene, step = load_scene(opened)
+    test = held_out(opened)
+    if len(test) == 0:
+        raise InputError(f"{opened.config.data} has no photographs that were held out, so there is nothing to measure")
+    judged, reason = lpips_available()
+    if not judged:
+        say(f"without LPIPS: {reason}")
+    views: list[View] = []
+    pictures: list[Tensor] = []
+    for index in tracked(range(len(test)), "eval", len(test)):
+        rendered, truth = compare(scene, test, index)
+        name = test.names[index]
+        views.append(
+            View(name, psnr(rendered, truth), ssim(rendered, truth), lpips(rendered, truth) if judged else None)
+        )
+        if len(pictures) < 2 * SHEET_VIEWS and index % max(len(test) // SHEET_VIEWS, 1) == 0:
+            pictures += [color_picture(rendered), color_picture(truth)]
+    result = Evaluation(
+        psnr=_mean([view.psnr for view in views]),
+        ssim=_mean([view.ssim for view in views]),
+        lpips=_mean([view.lpips for view in views if view.lpips is not None]) if judged else None,
+        step=step,
+        background="white" if test.has_alpha else "none: the photographs are opaque",
+        alpha="color * alpha + background * (1 - alpha)" if test.has_alpha else "none",
+        color_space="the files' own sRGB values in [0, 1], not converted to linear light",
+        lpips_network="vgg" if judged else None,
+        views=tuple(views),
+    )
+    with whole_file(opened.folder / "metrics.json") as temporary:
+        temporary.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
+    write_picture(opened.media / "evaluation.png", contact_sheet(pictures, 4))
+    return result
+
+
+def table(result: Evaluation) -> str:
+    """The evaluation for reading."""
+    width = max(len("mean"), *(len(view.name) for view in result.views))
+    rows = [f"{'view':<{width}}   PSNR    SSIM   LPIPS"]
+    for name, a, b, c in [
+        *((v.name, v.psnr, v.ssim, v.lpips) for v in result.views),
+        ("mean", result.psnr, result.ssim, result.lpips),
+    ]:
+        rows.append(f"{name:<{width}}  {a:5.2f}  {b:6.4f}  {'     -' if c is None else f'{c:6.4f}'}")
+    rows.append(f"step {result.step}; background: {result.background}; colors: {result.color_space}")
+    return "\n".join(rows)
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

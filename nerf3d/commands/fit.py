@@ -1,0 +1,214 @@
+"""`nerf3d fit`: photographs in, a run out."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from signal import SIGINT, default_int_handler, getsignal, signal
+from threading import current_thread, main_thread
+from types import FrameType
+
+import torch
+
+from nerf3d.checkpoint import collect, load_latest, restore, save
+from nerf3d.config import find_recipe, from_plain, load_yaml, override
+from nerf3d.console import say, training_bar
+from nerf3d.core import Scene
+from nerf3d.data.capture import Capture, Photographs
+from nerf3d.data.load import load_capture
+from nerf3d.errors import InputError, Interrupted
+from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.kernels.adam import Adam
+from nerf3d.logs import Logs
+from nerf3d.metrics.pictures import psnr
+from nerf3d.runs import Run, RunConfig, begin_run, change_budget, check_same, fingerprint, open_run
+from nerf3d.tasks.fit import Fit, FitTask
+from nerf3d.tasks.fit.compare import compare
+from nerf3d.train import Budget, Progress, Report, begin, train
+
+PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+PREVIEW_SIZE = 400
+"""The longest side of a preview, in pixels."""
+SUMMARY_VIEWS = 4
+
+
+def fit(
+    scene: Path | str,
+    out: Path | str | None = None,
+    preset: str | None = None,
+    settings: tuple[str, ...] = (),
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    started: float | None = None,
+) -> Run:
+    """Optimise a radiance field from the photographs in a folder, and leave it in a run folder.
+
+    `preset` is a recipe's name or file (None: ngp_blender for an object with a box, ngp_capture for a place);
+    `settings` are changes such as "field.layout.levels=12". The run ends after `steps` or `max_minutes`, loading and
+    compiling included, counted from `started` (a `time.perf_counter` value; None: from now); without either, as the
+    recipe says. A checkpoint is written every `checkpoint_every` steps (None: every minute) and at the end. With `resume`
+    the run in `out` goes on, bit for bit where it is planned in steps on a CPU.
+
+    Raises InputError for input that cannot be used, and Interrupted after Ctrl-C, when the state is saved.
+    """
+    started = time.perf_counter() if started is None else started
+    folder = Path(scene)
+    capture = load_capture(folder)
+    for note in capture.notes:
+        say(note)
+    if resume:
+        run = _resumed(Path(out) if out is not None else None, capture, preset, settings, steps, max_minutes)
+    else:
+        preset = preset or ("ngp_blender" if capture.box is not None else "ngp_capture")
+        recipe = _with_budget(_recipe(preset, settings), steps, max_minutes)
+        target = Path(out) if out is not None else Path("runs") / f"{folder.resolve().name}-{Path(preset).stem}"
+        config = RunConfig(str(folder.resolve()), fingerprint(capture), seed, recipe)
+        run = begin_run(target, config, capture)
+    return _train(run, capture, checkpoint_every, torch.device(device), started)
+
+
+def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
+    path = find_recipe(preset)
+    return from_plain(Fit, override(load_yaml(path), settings), str(path))
+
+
+def _with_budget(recipe: Fit, steps: int | None, minutes: float | None) -> Fit:
+    """What the command line says about the end replaces all that the recipe says about it."""
+    if steps is None and minutes is None:
+        return recipe
+    Budget(steps, minutes)  # refuses nonsense before anything is written
+    return replace(recipe, steps=steps, minutes=minutes)
+
+
+def _resumed(
+    folder: Path | None,
+    capture: Capture,
+    preset: str | None,
+    settings: tuple[str, ...],
+    steps: int | None,
+    minutes: float | None,
+) -> Run:
+    if folder is None:
+        raise InputError("--resume needs to know which run: name its folder with --out")
+    if preset is not None or settings:
+        raise InputError("a run that is resumed keeps its recipe; leave out --preset and --set, or begin a new run")
+    run = open_run(folder)
+    check_same(run, capture)
+    if steps is not None or minutes is not None:
+        run = change_budget(run, _with_budget(run.config.recipe, steps, minutes))
+    return run
+
+
+def _train(run: Run, capture: Capture, checkpoint_every: int | None, device: torch.device, started: float) -> Run:
+    recipe = run.config.recipe
+    budget = Budget(recipe.steps, recipe.minutes)
+    rng = torch.Generator(device).manual_seed(run.config.seed)
+    task = FitTask(recipe, capture.to(device), torch.Generator().manual_seed(run.config.seed)).to(device)
+    state = begin(task, rng, Adam)
+    checkpoint = load_latest(run.folder)
+    if checkpoint is not None:
+        restore({"task": task, "progress": state}, checkpoint)
+        say(f"going on at step {state.step}, after {state.seconds:.0f} s")
+    state.seconds += time.perf_counter() - started
+    saved = time.perf_counter()
+    seen = budget.progress(state.step, state.seconds)
+
+    def keep() -> None:
+        save(run.folder, state.step, collect({"task": task, "progress": state}))
+
+    with _ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
+        smooth = Smooth()
+        for report in train(task, state, budget, asdict(recipe.weights), recipe.warmup):
+            smooth.add(report)
+            bar.show(report.progress, smooth.words(report))
+            logs.add(report)
+            for at in PREVIEWS_AT:
+                if seen < at <= report.progress:
+                    _preview(run, task.scene(), capture.test, report.step)
+            seen = report.progress
+            due = time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            if report.step % checkpoint_every == 0 if checkpoint_every else due:
+                keep()
+                saved = time.perf_counter()
+            if pressed.is_set:
+                keep()
+                raise Interrupted(
+                    f"stopped at step {state.step} after {state.seconds:.0f} s and saved; "
+                    f"go on with: nerf3d fit {run.config.data} --out {run.folder} --resume"
+                )
+        keep()
+    _say_how_it_went(run, task.scene(), capture.test, state)
+    return run
+
+
+class Smooth:
+    """Numbers for the bar that do not jump: means over the last moments."""
+
+    def __init__(self) -> None:
+        self.psnr = math.nan
+        self.rate = math.nan
+        self.last: float | None = None
+
+    def add(self, report: Report) -> None:
+        psnr, samples = report.figures.get("psnr", math.nan), report.figures.get("samples", 0.0)
+        elapsed = report.seconds - self.last if self.last is not None else math.nan
+        self.last = report.seconds
+        self.psnr = psnr if math.isnan(self.psnr) else 0.98 * self.psnr + 0.02 * psnr
+        if elapsed > 0:
+            self.rate = samples / elapsed if math.isnan(self.rate) else 0.98 * self.rate + 0.02 * samples / elapsed
+
+    def words(self, report: Report) -> str:
+        left = report.seconds * (1 - report.progress) / max(report.progress, 1e-6)
+        rate = "" if math.isnan(self.rate) else f"  {self.rate / 1000:.0f} k samples/s"
+        return f"step {report.step}  {self.psnr:.1f} dB in training{rate}  {int(left) // 60}:{int(left) % 60:02d} left"
+
+
+class Pressed:
+    is_set = False
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Pressed]:
+    """The first Ctrl-C is noted, so that a step is never left half done; the second one interrupts at once."""
+    pressed = Pressed()
+    if current_thread() is not main_thread():
+        yield pressed
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set:
+            default_int_handler(number, frame)
+        pressed.is_set = True
+        say("stopping after this step; once more to stop at once, without saving")
+
+    before = getsignal(SIGINT)
+    signal(SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal(SIGINT, before)
+
+
+def _preview(run: Run, scene: Scene, test: Photographs, step: int) -> None:
+    """Held-out views beside their photographs."""
+    pictures = []
+    for index in range(min(len(test), 2)):
+        pictures += [color_picture(p) for p in compare(scene, test, index, PREVIEW_SIZE)]
+    if pictures:
+        write_picture(run.media / f"held_out_{step:06d}.png", contact_sheet(pictures, 2))
+
+
+def _say_how_it_went(run: Run, scene: Scene, test: Photographs, state: Progress) -> None:
+    say(f"{state.step} steps in {state.seconds:.0f} s; the run is in {run.folder}")
+    some = range(0, len(test), max(len(test) // SUMMARY_VIEWS, 1))
+    values = [psnr(*compare(scene, test, index, PREVIEW_SIZE)) for index in some]
+    if values:
+        say(f"{sum(values) / len(values):.2f} dB on {len(values)} of {len(test)} photographs that it did not see")
+    say(f"next: nerf3d render {run.folder}    nerf3d export {run.folder} --out mesh.glb    nerf3d eval {run.folder}")

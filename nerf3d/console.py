@@ -1,0 +1,69 @@
+"""What a person sees while a command runs: bars with the time left, and plain lines where there is no terminal."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(text: str) -> None:
+    """One line for the person."""
+    console.print(text, markup=False, soft_wrap=True)
+
+
+def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:
+    """Go through items with a bar."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)
+
+
+@contextmanager
+def bar_of_points(title: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for work whose size becomes known on the way: a function of what is done and what is needed so far."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(title, total=None)
+        yield lambda done, needed: bar.update(task, completed=done, total=needed)
+
+
+class TrainingBar:
+    """The bar of a training run; on anything but a terminal a line every ten percent."""
+
+    def __init__(self, bar: Progress | None) -> None:
+        self._bar = bar
+        self._task = bar.add_task("fit", total=1.0, state="") if bar is not None else None
+        self._next = 0.1
+
+    def show(self, progress: float, state: str) -> None:
+        """`progress` in [0, 1], and the numbers of the moment in words."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=min(progress, 1.0), state=state)
+        elif progress >= self._next:
+            self._next = 0.1 * int(progress / 0.1) + 0.1
+            print(f"{100 * min(progress, 1.0):3.0f} %  {state}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def training_bar() -> Iterator[TrainingBar]:
+    if not console.is_terminal:
+        yield TrainingBar(None)
+        return
+    columns = (BarColumn(24), TextColumn("{task.percentage:3.0f} %"), TextColumn("{task.fields[state]}"))
+    with Progress(*columns, console=console) as bar:
+        yield TrainingBar(bar)

@@ -1,0 +1,178 @@
+"""Runs: folders that hold all that a story left behind, and the way back from them to a scene.
+
+RUN/config.yaml        what was run, complete and reloadable
+RUN/capture.json       the cameras, the box and the up direction: a run can be watched without its photographs
+RUN/checkpoints/       see `nerf3d.checkpoint`
+RUN/metrics.jsonl      one line every so often in training; also as TensorBoard events in RUN/tensorboard
+RUN/media/             pictures and films
+RUN/metrics.json       the last evaluation
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nerf3d.checkpoint import load_latest, restore
+from nerf3d.config import dump_yaml, from_plain, load_yaml, to_plain
+from nerf3d.core import Box, Cameras, Scene
+from nerf3d.data.capture import Capture, Photographs
+from nerf3d.data.load import load_capture
+from nerf3d.errors import InputError
+from nerf3d.tasks.fit import Fit, FitTask
+
+CONFIG, CAPTURE = "config.yaml", "capture.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What config.yaml says."""
+
+    data: str
+    """The folder with the photographs."""
+    fingerprint: str
+    """Of the photographs' names, sizes and cameras: another scene has another."""
+    seed: int
+    recipe: Fit
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run on disk."""
+
+    folder: Path
+    config: RunConfig
+
+    @property
+    def media(self) -> Path:
+        return self.folder / "media"
+
+
+def begin_run(folder: Path, config: RunConfig, capture: Capture) -> Run:
+    """Make the folder of a new run. InputError where there is one already, or where it cannot be written."""
+    if (folder / CONFIG).exists():
+        raise InputError(
+            f"{folder} holds a run already; go on with it with --resume, or choose another folder with --out"
+        )
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f"{folder} exists and is not an empty folder; choose another with --out")
+    try:
+        (folder / "media").mkdir(parents=True, exist_ok=True)
+        _write_whole(folder / CAPTURE, json.dumps(_capture_to_plain(capture)))
+        dump_yaml(to_plain(config), folder / CONFIG)  # last: a folder with a configuration is a run
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out") from error
+    return Run(folder, config)
+
+
+def open_run(folder: Path) -> Run:
+    """A run that exists. InputError for anything else."""
+    if not (folder / CONFIG).is_file():
+        reason = "there is no such folder" if not folder.exists() else f"it has no {CONFIG}"
+        raise InputError(f"{folder} is not a run ({reason}); give the folder that `nerf3d fit` wrote")
+    return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
+
+
+def change_budget(run: Run, recipe: Fit) -> Run:
+    """The same run with another recipe in its configuration, on disk too."""
+    config = RunConfig(run.config.data, run.config.fingerprint, run.config.seed, recipe)
+    dump_yaml(to_plain(config), run.folder / CONFIG)
+    return Run(run.folder, config)
+
+
+def load_scene(run: Run) -> tuple[Scene, int]:
+    """What the run has learnt so far, and after how many steps. Needs no photographs."""
+    checkpoint = load_latest(run.folder)
+    if checkpoint is None:
+        raise InputError(f"{run.folder} has no checkpoint yet; let `nerf3d fit` run longer, or go on with --resume")
+    capture = _capture_from_plain(run.folder / CAPTURE)
+    task = FitTask(run.config.recipe, capture, torch.Generator().manual_seed(run.config.seed))
+    restore({"task": task}, checkpoint)
+    task.requires_grad_(False).eval()
+    return task.scene(), checkpoint.step
+
+
+def held_out(run: Run) -> Photographs:
+    """The photographs that the run did not see, read again from where they were."""
+    capture = load_capture(Path(run.config.data))
+    check_same(run, capture)
+    return capture.test
+
+
+def check_same(run: Run, capture: Capture) -> None:
+    """InputError where the capture is not the one that the run was made from."""
+    if fingerprint(capture) != run.config.fingerprint:
+        raise InputError(
+            f"{run.folder} was made from other photographs or cameras than {run.config.data} has now; "
+            "give the scene that it was made from, or begin a new run with another --out"
+        )
+
+
+def fingerprint(capture: Capture) -> str:
+    """A hash of names, sizes and cameras."""
+    digest = hashlib.sha256()
+    for part in (capture.train, capture.test):
+        cameras = part.cameras
+        digest.update(json.dumps([part.names, list(part.images.shape), cameras.lens]).encode())
+        for tensor in (cameras.world_from_camera, cameras.intrinsics, cameras.distortion):
+            digest.update(tensor.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _write_whole(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+def _plain(tensors: Iterable[Tensor]) -> list[Any]:
+    return [tensor.tolist() for tensor in tensors]
+
+
+def _capture_to_plain(capture: Capture) -> dict[str, Any]:
+    def views(part: Photographs) -> dict[str, Any]:
+        cameras = part.cameras
+        return {
+            "names": list(part.names),
+            "channels": part.images.shape[-1],
+            "width": cameras.width,
+            "height": cameras.height,
+            "lens": cameras.lens,
+            "world_from_camera": cameras.world_from_camera.tolist(),
+            "intrinsics": cameras.intrinsics.tolist(),
+            "distortion": cameras.distortion.tolist(),
+        }
+
+    box = None if capture.box is None else _plain((capture.box.low, capture.box.high))
+    return {"train": views(capture.train), "test": views(capture.test), "up": capture.up.tolist(), "box": box}
+
+
+def _capture_from_plain(path: Path) -> Capture:
+    """The capture without its pixels."""
+
+    def views(data: dict[str, Any]) -> Photographs:
+        count = len(data["names"])
+        cameras = Cameras(
+            torch.tensor(data["world_from_camera"]).reshape(count, 3, 4),
+            torch.tensor(data["intrinsics"]).reshape(count, 4),
+            torch.tensor(data["distortion"]).reshape(count, 5),
+            data["width"],
+            data["height"],
+            data["lens"],
+        )
+        images = torch.zeros(count, 0, 0, data["channels"], dtype=torch.uint8)
+        return Photographs(images, cameras, tuple(data["names"]))
+
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        box = None if data["box"] is None else Box(*(torch.tensor(corner) for corner in data["box"]))
+        return Capture(views(data["train"]), views(data["test"]), torch.tensor(data["up"]), box)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise InputError(
+            f"{path} is missing or damaged ({error}); it belongs to the run and cannot be made anew"
+        ) from error

@@ -1,0 +1,129 @@
+"""The training loop: one for all stories, readable from top to bottom.
+
+`train` is a generator. It yields after every step, and who calls it decides what happens then: log, save, show, stop.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from nerf3d.core import Group, Task
+from nerf3d.errors import InputError
+
+MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long a run lasts: so many steps, so many minutes, or whichever comes first."""
+
+    steps: int | None = None
+    minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.steps is None and self.minutes is None:
+            raise InputError("a run needs an end: give a number of steps or of minutes")
+        if (self.steps is not None and self.steps < 1) or (self.minutes is not None and not self.minutes > 0):
+            raise InputError(f"a run cannot last {self.steps} steps or {self.minutes} minutes; give a positive number")
+
+    def progress(self, step: int, seconds: float) -> float:
+        """The share of the budget that is used up; 1 and more when it is spent."""
+        by_steps = step / self.steps if self.steps is not None else 0.0
+        by_time = seconds / (60 * self.minutes) if self.minutes is not None else 0.0
+        return max(by_steps, by_time)
+
+
+@dataclass
+class Progress:
+    """How far a run has come: all of the loop's own state."""
+
+    rng: torch.Generator
+    step: int = 0
+    seconds: float = 0.0
+    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "step": self.step,
+            "seconds": self.seconds,
+            "rng": self.rng.get_state(),
+            "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.step, self.seconds = state_dict["step"], state_dict["seconds"]
+        self.rng.set_state(state_dict["rng"])
+        for name, optimizer in self.optimizers.items():
+            optimizer.load_state_dict(state_dict["optimizers"][name])
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one step did. `progress` counts the step in."""
+
+    step: int
+    seconds: float
+    progress: float
+    losses: dict[str, float]
+    figures: dict[str, float]
+    rate: float
+
+
+def begin(task: Task, rng: torch.Generator, make_optimizer: MakeOptimizer, seconds: float = 0.0) -> Progress:
+    """A fresh start: one optimiser per player, `seconds` already gone."""
+    optimizers = {name: make_optimizer(_as_dicts(groups)) for name, groups in task.players().items()}
+    return Progress(rng, seconds=seconds, optimizers=optimizers)
+
+
+def train(
+    task: Task, state: Progress, budget: Budget, weights: Mapping[str, float], warmup: int = 0
+) -> Iterator[Report]:
+    """Train until the budget is spent, from wherever `state` is, and keep it up to date.
+
+    The rates follow each group's schedule over the budget, after rising for `warmup` steps. A loss that is not a number
+    ends the run with an InputError before it can spoil the parameters.
+    """
+    clock = time.perf_counter() - state.seconds
+    while (progress := budget.progress(state.step, state.seconds)) < 1:
+        rise = min(1.0, (state.step + 1) / max(warmup, 1))
+        losses: dict[str, float] = {}
+        figures: dict[str, float] = {}
+        rate = 0.0
+        for update in task.step(state.step, progress, state.rng):
+            optimizer = state.optimizers[update.player]
+            groups = task.players()[update.player]
+            _follow(optimizer, groups)
+            for group, settings in zip(groups, optimizer.param_groups, strict=True):
+                settings["lr"] = rise * group.rate(progress)
+            total = torch.stack([weights.get(name, 1.0) * loss for name, loss in update.losses.items()]).sum()
+            if not bool(torch.isfinite(total)):
+                raise InputError(
+                    f"training went wrong at step {state.step}: {', '.join(update.losses)} is not a number any more; "
+                    "resume from the last checkpoint with a smaller rate, or begin again with another seed"
+                )
+            optimizer.zero_grad(set_to_none=True)
+            total.backward()
+            optimizer.step()
+            losses |= {name: float(loss.detach()) for name, loss in update.losses.items()}
+            figures |= update.figures
+            rate = rise * groups[0].rate(progress)
+        state.step += 1
+        state.seconds = time.perf_counter() - clock
+        yield Report(state.step, state.seconds, budget.progress(state.step, state.seconds), losses, figures, rate)
+
+
+def _as_dicts(groups: list[Group]) -> list[dict[str, Any]]:
+    return [{"params": group.parameters, "lr": group.rate(0.0)} for group in groups]
+
+
+def _follow(optimizer: torch.optim.Optimizer, groups: list[Group]) -> None:
+    """Let the optimiser train the parameters that the task has now; those that are new begin without a past."""
+    for group, settings in zip(groups, optimizer.param_groups, strict=True):
+        if [id(p) for p in settings["params"]] != [id(p) for p in group.parameters]:
+            present = {id(p) for p in group.parameters}
+            for gone in (p for p in settings["params"] if id(p) not in present):
+                optimizer.state.pop(gone, None)
+            settings["params"] = list(group.parameters)
