@@ -20,6 +20,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except InputError as error:
         print(f"nerf3d: {error}", file=sys.stderr)
         return 2
+    except OSError as error:  # what no command foresaw: a disk that is full or gone, a folder that is not one's own
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"nerf3d: {where}{error.strerror or error}", file=sys.stderr)
+        return 2
     except Interrupted as error:
         print(f"nerf3d: {error}", file=sys.stderr)
         return 130
@@ -191,7 +195,10 @@ def _doctor(arguments: argparse.Namespace) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
     return number

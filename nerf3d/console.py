@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 T = TypeVar("T")
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str) -> None:
@@ -48,14 +48,14 @@ class TrainingBar:
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
         self._task = bar.add_task("fit", total=1.0, state="") if bar is not None else None
-        self._next = 0.1
+        self._tenths = 0
 
     def show(self, progress: float, state: str) -> None:
         """`progress` in [0, 1], and the numbers of the moment in words."""
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=min(progress, 1.0), state=state)
-        elif progress >= self._next:
-            self._next = 0.1 * int(progress / 0.1) + 0.1
+        elif int(10 * progress + 1e-9) > self._tenths:
+            self._tenths = int(10 * progress + 1e-9)
             print(f"{100 * min(progress, 1.0):3.0f} %  {state}", file=sys.stderr, flush=True)
 
 

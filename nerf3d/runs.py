@@ -10,6 +10,7 @@ RUN/metrics.json       the last evaluation
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,27 +54,45 @@ class Run:
         return self.folder / "media"
 
 
+def check_new(folder: Path) -> None:
+    """InputError unless the folder is empty or does not exist yet."""
+    try:
+        if (folder / CONFIG).exists():
+            raise InputError(
+                f"{folder} holds a run already; go on with it with --resume, or choose another folder with --out"
+            )
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder} exists and is not an empty folder; choose another with --out")
+    except OSError as error:
+        raise InputError(f"{folder} cannot be used ({error.strerror}); choose another folder with --out") from error
+
+
 def begin_run(folder: Path, config: RunConfig, capture: Capture) -> Run:
     """Make the folder of a new run. InputError where there is one already, or where it cannot be written."""
-    if (folder / CONFIG).exists():
-        raise InputError(
-            f"{folder} holds a run already; go on with it with --resume, or choose another folder with --out"
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder} exists and is not an empty folder; choose another with --out")
+    check_new(folder)
+    there = folder.exists()
     try:
-        (folder / "media").mkdir(parents=True, exist_ok=True)
+        (folder / "media").mkdir(parents=True)
         _write_whole(folder / CAPTURE, json.dumps(_capture_to_plain(capture)))
         dump_yaml(to_plain(config), folder / CONFIG)  # last: a folder with a configuration is a run
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}); choose another folder with --out") from error
+    except (OSError, InputError) as error:
+        for leftover in folder.iterdir() if folder.is_dir() else ():
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        if folder.is_dir() and not there:
+            folder.rmdir()
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{folder} cannot be written ({reason}); choose another folder with --out") from error
     return Run(folder, config)
 
 
 def open_run(folder: Path) -> Run:
     """A run that exists. InputError for anything else."""
-    if not (folder / CONFIG).is_file():
+    try:
+        there = (folder / CONFIG).is_file()
         reason = "there is no such folder" if not folder.exists() else f"it has no {CONFIG}"
+    except OSError as error:
+        there, reason = False, str(error.strerror)
+    if not there:
         raise InputError(f"{folder} is not a run ({reason}); give the folder that `nerf3d fit` wrote")
     return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
 
@@ -99,17 +118,18 @@ def load_scene(run: Run) -> tuple[Scene, int]:
 
 def held_out(run: Run) -> Photographs:
     """The photographs that the run did not see, read again from where they were."""
-    capture = load_capture(Path(run.config.data))
-    check_same(run, capture)
+    folder = Path(run.config.data)
+    capture = load_capture(folder)
+    check_same(run, capture, folder)
     return capture.test
 
 
-def check_same(run: Run, capture: Capture) -> None:
-    """InputError where the capture is not the one that the run was made from."""
+def check_same(run: Run, capture: Capture, folder: Path) -> None:
+    """InputError where the capture, which is that of `folder`, is not the one that the run was made from."""
     if fingerprint(capture) != run.config.fingerprint:
         raise InputError(
-            f"{run.folder} was made from other photographs or cameras than {run.config.data} has now; "
-            "give the scene that it was made from, or begin a new run with another --out"
+            f"{run.folder} was made from other photographs or cameras than those of {folder}; give the scene that it "
+            f"was made from ({run.config.data}, as it was then), or begin a new run with another --out"
         )
 
 

@@ -100,9 +100,10 @@ def train(
                 settings["lr"] = rise * group.rate(progress)
             total = torch.stack([weights.get(name, 1.0) * loss for name, loss in update.losses.items()]).sum()
             if not bool(torch.isfinite(total)):
+                spoilt = [name for name, loss in update.losses.items() if not bool(torch.isfinite(loss))]
                 raise InputError(
-                    f"training went wrong at step {state.step}: {', '.join(update.losses)} is not a number any more; "
-                    "resume from the last checkpoint with a smaller rate, or begin again with another seed"
+                    f"training went wrong at step {state.step}: {' and '.join(spoilt) or 'the sum of all losses'} is not "
+                    "a number any more; begin again with a smaller rate (--set rate.start=...) or another --seed"
                 )
             optimizer.zero_grad(set_to_none=True)
             total.backward()

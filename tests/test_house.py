@@ -18,7 +18,7 @@ LOW = {"core"}
 SCENE = {"core", "kernels"}
 BELOW_TASKS = SCENE | {"fields", "render", "models", "guidance", "data", "export", "metrics"}
 BELOW_TASKS |= {"train", "checkpoint", "config", "plain"}
-BELOW_API = BELOW_TASKS | {"tasks", "runs", "doctor", "allocator"}
+BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "logs", "console", "doctor", "allocator"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "core": set(),
@@ -38,11 +38,13 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"kernels"},
     "tasks": BELOW_TASKS,
     "runs": BELOW_TASKS | {"tasks"},
-    "api": BELOW_API,
-    "__init__": {"api"},  # `import nerf3d` is the door to the typed functions
-    "viewer": BELOW_API | {"api"},
-    "plugins": BELOW_API | {"api"},
-    "cli": BELOW_API | {"api", "viewer", "__init__"},
+    "console": set(),
+    "logs": {"train"},
+    "commands": BELOW_COMMANDS,
+    "__init__": {"commands", "runs"},  # `import nerf3d` is the door to the typed functions
+    "viewer": BELOW_COMMANDS | {"commands"},
+    "plugins": BELOW_COMMANDS | {"commands"},
+    "cli": BELOW_COMMANDS | {"commands", "viewer", "__init__"},
     "__main__": {"cli"},
 }
 HEAVY = ["torch", "numpy", "scipy", "numba", "PIL", "rich", "yaml", "jaxtyping", "safetensors", "imageio", "skimage"]
@@ -116,7 +118,7 @@ def test_the_test_of_the_layers_sees_what_it_should(tmp_path: Path, monkeypatch:
             "from nerf3d.tasks import b",
             "from .b import x",
             "from nerf3d.tasks.b import x",
-            "import nerf3d.api",
+            "import nerf3d.commands.fit",
         ],
         "cli.py": [],
         "train.py": ["import nerf3d.cli", "from nerf3d.tasks.a import x"],
@@ -132,7 +134,7 @@ def test_the_test_of_the_layers_sees_what_it_should(tmp_path: Path, monkeypatch:
         "tasks/b.py": ["from nerf3d.fields.a import x", "import nerf3d.train", "from nerf3d.tasks.b import x"],
         "fields/a.py": ["import numpy", "from nerf3d.kernels import x"],
         "render/a.py": ["from nerf3d.core import x"],
-        "api.py": ["from nerf3d.tasks import a", "import nerf3d.render"],
+        "commands/fit.py": ["from nerf3d.tasks import a", "import nerf3d.render"],
     }
     for name in wrong | right:
         (tmp_path / "nerf3d" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -1,8 +1,10 @@
 """`nerf3d eval`: how good a run is, on photographs that it did not see."""
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -27,7 +29,10 @@ class View:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Means over the held-out views, and the views themselves. What the figures mean is said along with them."""
+    """Means over the held-out views, and the views themselves. What the figures mean is said along with them.
+
+    The PSNR of identical pictures is infinite, for which metrics.json has null.
+    """
 
     psnr: float
     ssim: float
@@ -72,7 +77,7 @@ def evaluate(run: Path | str) -> Evaluation:
         views=tuple(views),
     )
     with whole_file(opened.folder / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
+        temporary.write_text(json.dumps(_valid(asdict(result)), indent=2, allow_nan=False), encoding="utf-8")
     write_picture(opened.media / "evaluation.png", contact_sheet(pictures, 4))
     return result
 
@@ -88,6 +93,15 @@ def table(result: Evaluation) -> str:
         rows.append(f"{name:<{width}}  {a:5.2f}  {b:6.4f}  {'     -' if c is None else f'{c:6.4f}'}")
     rows.append(f"step {result.step}; background: {result.background}; colors: {result.color_space}")
     return "\n".join(rows)
+
+
+def _valid(value: Any) -> Any:
+    """What JSON can hold: it has no infinity."""
+    if isinstance(value, dict):
+        return {key: _valid(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _mean(values: list[float]) -> float:

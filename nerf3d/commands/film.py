@@ -20,6 +20,8 @@ from nerf3d.runs import load_scene, open_run
 CHANNELS = ("rgb", "depth", "normal", "opacity")
 LONGEST = 640
 """Films are no larger than this on their longer side, unless told otherwise."""
+MOST = 8192
+"""Nor than this, ever: few players show more."""
 
 
 def film(
@@ -44,12 +46,18 @@ def film(
         )
     if frames < 1:
         raise InputError(f"a film needs at least one frame, not {frames}")
+    if size is not None and not 1 <= size <= MOST:
+        raise InputError(f"a film cannot be {size} pixels large; choose a size up to {MOST}")
+    if not 0 < fps <= 1000:
+        raise InputError(f"a film has between 0 and 1000 frames per second, not {fps}")
     opened = open_run(Path(run))
+    target = Path(out) if out is not None else opened.media / f"{Path(path).stem}.mp4"
+    if target.suffix.lower() not in ("", ".mp4"):  # before the work, not after it
+        raise InputError(f"{target} is neither an .mp4 file nor a folder (which has no dot in its name); rename it")
     scene, _ = load_scene(opened)
     cameras = _cameras(scene, path, frames, size)
-    target = Path(out) if out is not None else opened.media / f"{Path(path).stem}.mp4"
     pictures = _pictures(scene, cameras, "normal" in channels)
-    if target.suffix:
+    if target.suffix.lower() == ".mp4":
         write_film(target, (torch.cat(views, 1) for views in _views(scene, cameras, channels, pictures)), fps)
     else:
         names = [f"{name}_{index:05d}" for index in range(len(cameras)) for name in channels]

@@ -1,6 +1,7 @@
 """`nerf3d fit`: photographs in, a run out."""
 
 import math
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.kernels.adam import Adam
 from nerf3d.logs import Logs
 from nerf3d.metrics.pictures import psnr
-from nerf3d.runs import Run, RunConfig, begin_run, change_budget, check_same, fingerprint, open_run
+from nerf3d.runs import Run, RunConfig, begin_run, change_budget, check_new, check_same, fingerprint, open_run
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
 from nerf3d.train import Budget, Progress, Report, begin, train
@@ -59,19 +60,43 @@ def fit(
     Raises InputError for input that cannot be used, and Interrupted after Ctrl-C, when the state is saved.
     """
     started = time.perf_counter() if started is None else started
+    chip = _device(device)
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
     folder = Path(scene)
+    if not resume:  # before the photographs, which may take a while
+        if not 0 <= seed < 2**63:
+            raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^63 - 1")
+        if out is not None:
+            check_new(Path(out))
+        if preset is not None:
+            _recipe(preset, settings)
     capture = load_capture(folder)
     for note in capture.notes:
         say(note)
     if resume:
-        run = _resumed(Path(out) if out is not None else None, capture, preset, settings, steps, max_minutes)
+        run = _resumed(Path(out) if out is not None else None, folder, capture, preset, settings, steps, max_minutes)
+        task = _task(run.config, capture, chip)
     else:
         preset = preset or ("ngp_blender" if capture.box is not None else "ngp_capture")
         recipe = _with_budget(_recipe(preset, settings), steps, max_minutes)
         target = Path(out) if out is not None else Path("runs") / f"{folder.resolve().name}-{Path(preset).stem}"
+        check_new(target)
         config = RunConfig(str(folder.resolve()), fingerprint(capture), seed, recipe)
+        task = _task(config, capture, chip)  # it refuses what cannot be used, so nothing is written before
         run = begin_run(target, config, capture)
-    return _train(run, capture, checkpoint_every, torch.device(device), started)
+    return _train(run, task, capture, checkpoint_every, chip, started)
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"there is no device {name!r} here that torch can use; leave --device out, and ask `nerf3d doctor` what there is"
+        ) from error
+    return device
 
 
 def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
@@ -81,14 +106,19 @@ def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
 
 def _with_budget(recipe: Fit, steps: int | None, minutes: float | None) -> Fit:
     """What the command line says about the end replaces all that the recipe says about it."""
-    if steps is None and minutes is None:
-        return recipe
-    Budget(steps, minutes)  # refuses nonsense before anything is written
-    return replace(recipe, steps=steps, minutes=minutes)
+    if steps is not None or minutes is not None:
+        recipe = replace(recipe, steps=steps, minutes=minutes)
+    Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
+    return recipe
+
+
+def _task(config: RunConfig, capture: Capture, device: torch.device) -> FitTask:
+    return FitTask(config.recipe, capture.to(device), torch.Generator().manual_seed(config.seed)).to(device)
 
 
 def _resumed(
     folder: Path | None,
+    scene: Path,
     capture: Capture,
     preset: str | None,
     settings: tuple[str, ...],
@@ -100,17 +130,18 @@ def _resumed(
     if preset is not None or settings:
         raise InputError("a run that is resumed keeps its recipe; leave out --preset and --set, or begin a new run")
     run = open_run(folder)
-    check_same(run, capture)
+    check_same(run, capture, scene)
     if steps is not None or minutes is not None:
         run = change_budget(run, _with_budget(run.config.recipe, steps, minutes))
     return run
 
 
-def _train(run: Run, capture: Capture, checkpoint_every: int | None, device: torch.device, started: float) -> Run:
+def _train(
+    run: Run, task: FitTask, capture: Capture, checkpoint_every: int | None, device: torch.device, started: float
+) -> Run:
     recipe = run.config.recipe
     budget = Budget(recipe.steps, recipe.minutes)
     rng = torch.Generator(device).manual_seed(run.config.seed)
-    task = FitTask(recipe, capture.to(device), torch.Generator().manual_seed(run.config.seed)).to(device)
     state = begin(task, rng, Adam)
     checkpoint = load_latest(run.folder)
     if checkpoint is not None:
@@ -141,7 +172,7 @@ def _train(run: Run, capture: Capture, checkpoint_every: int | None, device: tor
                 keep()
                 raise Interrupted(
                     f"stopped at step {state.step} after {state.seconds:.0f} s and saved; "
-                    f"go on with: nerf3d fit {run.config.data} --out {run.folder} --resume"
+                    f"go on with: nerf3d fit {_quoted(run.config.data)} --out {_quoted(run.folder)} --resume"
                 )
         keep()
     _say_how_it_went(run, task.scene(), capture.test, state)
@@ -211,4 +242,10 @@ def _say_how_it_went(run: Run, scene: Scene, test: Photographs, state: Progress)
     values = [psnr(*compare(scene, test, index, PREVIEW_SIZE)) for index in some]
     if values:
         say(f"{sum(values) / len(values):.2f} dB on {len(values)} of {len(test)} photographs that it did not see")
-    say(f"next: nerf3d render {run.folder}    nerf3d export {run.folder} --out mesh.glb    nerf3d eval {run.folder}")
+    name = _quoted(run.folder)
+    say(f"next: nerf3d render {name}    nerf3d export {name} --out mesh.glb    nerf3d eval {name}")
+
+
+def _quoted(path: Path | str) -> str:
+    """As a shell wants it: paths may hold spaces."""
+    return shlex.quote(str(path))

@@ -1,5 +1,6 @@
 """`nerf3d export`: a mesh from a run."""
 
+import math
 from pathlib import Path
 
 from nerf3d.console import bar_of_points, say
@@ -27,6 +28,10 @@ def mesh(
         raise InputError(f"{path} has no suffix that names a mesh format: choose one of {', '.join(sorted(FORMATS))}")
     if not 8 <= resolution <= 2048:
         raise InputError(f"a resolution of {resolution} cells is not useful; choose between 8 and 2048")
+    if level is not None and not 0 < level < math.inf:
+        raise InputError(f"a level of {level} is no density of a surface; give a positive number, or none")
+    if not 0 <= smallest <= 1:
+        raise InputError(f"the smallest part cannot have a share of {smallest}; give a number from 0 to 1")
     opened = open_run(Path(run))
     scene, step = load_scene(opened)
     with bar_of_points("surface") as show:

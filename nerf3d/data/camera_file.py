@@ -34,7 +34,7 @@ def load_camera_path(path: Path, like: Cameras) -> Cameras:
     focal = number(where, data, "fl_x")
     angle = number(where, data, "camera_angle_x")
     if focal is None and angle is not None:
-        focal = 0.5 * width / math.tan(0.5 * angle)
+        focal = _focal(where, "camera_angle_x", angle, width)
     if focal is None:
         focal = float(like.intrinsics[:, 0].median()) * width / like.width
     return _checked(path, Cameras.pinhole(poses, focal, width, height))
@@ -48,11 +48,19 @@ def _nerfstudio(path: Path, data: dict[str, Any], like: Cameras) -> Cameras:
         if not isinstance(flat, list) or len(flat) != 16:
             raise InputError(f'{path}: camera {i} has no "camera_to_world" of 16 numbers; export the path again')
         poses.append(read_pose(f"{path}, camera {i}", [flat[row : row + 4] for row in range(0, 16, 4)]))
-        degrees = number(f"{path}, camera {i}", camera, "fov") or 50.0
-        focal = 0.5 * height / math.tan(0.5 * math.radians(degrees))
+        degrees = number(f"{path}, camera {i}", camera, "fov")
+        angle = math.radians(50.0 if degrees is None else degrees)  # 50 is what that viewer begins with
+        focal = _focal(f"{path}, camera {i}", "fov", angle, height)
         intrinsics.append(torch.tensor([focal, focal, width / 2, height / 2]))
     count = len(poses)
     return _checked(path, Cameras(torch.stack(poses), torch.stack(intrinsics), torch.zeros(count, 5), width, height))
+
+
+def _focal(where: str, key: str, angle: float, side: int) -> float:
+    """In pixels, from the angle (in radians) that a side of so many pixels spans."""
+    if not 0 < angle < math.pi:
+        raise InputError(f"{where}: {key} is {math.degrees(angle):g} degrees, and more than 0, less than 180 can be seen")
+    return 0.5 * side / math.tan(0.5 * angle)
 
 
 def _size(path: Path, width: object, height: object, like: Cameras) -> tuple[int, int]:
@@ -72,7 +80,8 @@ def _checked(path: Path, cameras: Cameras) -> Cameras:
     determinant = torch.linalg.det(cameras.world_from_camera[:, :, :3])
     if not bool((focal > 0).all() and focal.isfinite().all()):
         raise InputError(f"{path}: a focal length is not a positive number; correct it")
-    if not bool(((determinant - 1).abs() < 1e-2).all()):
-        first = int(((determinant - 1).abs() >= 1e-2).nonzero()[0])
+    good = (determinant - 1).abs() < 1e-2
+    if not bool(good.all()):
+        first = int((~good).nonzero()[0])
         raise InputError(f"{path}: the matrix of frame {first} is not a rotation and a position; correct it")
     return cameras

@@ -4,11 +4,9 @@ from pathlib import Path
 
 from nerf3d.data.capture import Capture
 from nerf3d.data.check import check
+from nerf3d.data.colmap import model_folders
 from nerf3d.data.pictures import list_pictures
 from nerf3d.errors import InputError
-
-SPARSE = ("sparse/*", "sparse", "colmap/sparse/*", "colmap/sparse", ".")
-"""Where COLMAP's sparse model is looked for."""
 
 
 def load_capture(folder: Path) -> Capture:
@@ -38,7 +36,7 @@ def _load(folder: Path) -> Capture:
         from nerf3d.data.llff import load_llff
 
         return load_llff(folder)
-    if any(any(folder.glob(f"{place}/cameras.{kind}")) for place in SPARSE for kind in ("bin", "txt")):
+    if model_folders(folder):
         from nerf3d.data.colmap import load_colmap
 
         return load_colmap(folder)

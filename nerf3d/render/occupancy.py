@@ -75,8 +75,18 @@ class OccupancySampler(nn.Module):
             cells = torch.cat([anywhere, solid[pick]])
         flat *= DECAY
         flat.scatter_reduce_(0, cells, self._opacity(field, cells, rng), "amax")
-        occupied = self.alpha > min(self.config.threshold, float(flat.mean()))
+        occupied = self.alpha > min(self.config.threshold, float(self._focus_part().mean()))
         self.clear.copy_(clearance(occupied.to(torch.uint8)))
+
+    def _focus_part(self) -> Float[Tensor, "x y z"]:
+        """The cells by whose mean the threshold is lowered while the field is still thin: those within the box.
+
+        Far away steps are longer and opacities larger; with those in the mean, all that is near would be dropped.
+        """
+        if isinstance(self.space, Box):
+            return self.alpha
+        part = slice(self.config.resolution // 4, self.config.resolution * 3 // 4)
+        return self.alpha[part, part, part]
 
     def _opacity(self, field: Field, cells: Int64[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n"]:
         """The opacity of a reference step at one random point in each of the cells."""

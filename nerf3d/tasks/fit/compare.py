@@ -23,7 +23,7 @@ def compare(
     truth = photograph(photographs, index, scene.background)
     shrink = (longest or max(cameras.width, cameras.height)) / max(cameras.width, cameras.height)
     if shrink < 1:
-        width, height = round(cameras.width * shrink), round(cameras.height * shrink)
+        width, height = (max(round(side * shrink), 1) for side in (cameras.width, cameras.height))
         cameras = cameras.scaled_to(width, height)
         truth = F.interpolate(truth.permute(2, 0, 1)[None], (height, width), mode="area")[0].permute(1, 2, 0)
     return render_picture(scene, cameras, index).color.clamp(0, 1), truth

@@ -39,10 +39,11 @@ class Poses(nn.Module):
         w, shift = self.motion[view].split(3, -1)
         square = w.square().sum(-1, keepdim=True)
         angle = square.clamp_min(1e-12).sqrt()
-        # sin a / a and (1 - cos a) / a^2, by their series where a is small: there the gradient has to be right too.
+        # sin a / a and (1 - cos a) / a^2, by their series where a is small: there the gradient has to be right too. The
+        # second as 2 sin^2(a / 2) / a^2: in single precision little is left of 1 - cos a for a hundredth of a degree.
         small = square < 1e-6
         first = torch.where(small, 1 - square / 6, torch.sin(angle) / angle)
-        second = torch.where(small, 0.5 - square / 24, (1 - torch.cos(angle)) / angle.square())
+        second = torch.where(small, 0.5 - square / 24, 0.5 * (torch.sin(0.5 * angle) / (0.5 * angle)).square())
         across = torch.linalg.cross(w, rays.direction)
         direction = rays.direction + first * across + second * torch.linalg.cross(w, across)
         return Rays(rays.origin + shift * self.length, direction, rays.near, rays.far)
