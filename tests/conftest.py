@@ -1,5 +1,6 @@
 """Shapes and types on public functions are checked at run time, under pytest only."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,3 +28,28 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the shared data folder {SHARED}, which is not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def intact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny scene on disk (see tests/tiny.py) that tests leave as it is."""
+    import tiny  # here, since what it imports must be imported behind the hook above
+
+    return tiny.write(tmp_path_factory.mktemp("tiny") / "scene", train=6, test=2)
+
+
+@pytest.fixture
+def scene(intact: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may damage."""
+    return Path(shutil.copytree(intact, tmp_path / "scene"))
+
+
+@pytest.fixture(scope="session")
+def run(intact: Path) -> Path:
+    """A finished run of it; tests only look at it, or write into its media."""
+    import tiny
+
+    out = intact.parent / "run with spaces é"
+    settings = (*tiny.SMALL, "samples=8192", "rays=256")
+    assert tiny.main(["fit", str(intact), "--out", str(out), "--steps", "100", *tiny.options(settings)]) == 0
+    return out

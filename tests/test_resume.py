@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 import tiny
@@ -91,7 +92,7 @@ def test_a_run_that_is_killed_at_any_moment_and_resumed_ends_with_the_same_bits(
         again = ["--resume"] if attempt else tiny.options()
         process = start(*common, *again, "--out", killed)
         wait_for_step(process, killed, chance.randrange(1, STEPS // 3) + attempt * STEPS // 3)
-        time.sleep(chance.uniform(0, 0.1))
+        time.sleep(chance.uniform(0, 0.03))
         process.send_signal(signal.SIGKILL)
         code, _ = end(process)
         assert code == -signal.SIGKILL
@@ -218,11 +219,15 @@ def test_a_full_disk_keeps_the_checkpoint_before(
 
 
 def test_a_full_disk_while_numbers_are_written(scene: Path, stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, *arguments: object, **more: object) -> None:
-        raise OSError(28, "No space left on device")
+    whole = Path.open
+
+    def full(path: Path, *arguments: Any, **more: Any) -> IO[Any]:
+        if path.name == "metrics.jsonl":
+            raise OSError(28, "No space left on device")
+        return whole(path, *arguments, **more)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "open", lambda path, *a, **k: full(path) if path.name == "metrics.jsonl" else open(path, *a, **k))
+        patched.setattr(Path, "open", full)
         with pytest.raises(InputError, match=r"metrics\.jsonl cannot be written \(No space left on device\)"):
             fit(scene, stopped, steps=60, resume=True)
     assert newest_step(stopped) == 20

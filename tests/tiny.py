@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 
+from nerf3d.cli import main
 from nerf3d.core import Box, Cameras, Radiance
 from nerf3d.core.cameras import look_at
 from nerf3d.core.numerics import normalize
@@ -89,3 +91,15 @@ def write(folder: Path, train: int = 12, test: int = 2) -> Path:
 def options(settings: tuple[str, ...] = SMALL) -> list[str]:
     """The settings as the command line takes them."""
     return [part for setting in settings for part in ("--set", setting)]
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What the command says: one sentence on one line, behind nothing but the loader's notes; exit code 2."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    *notes, line = said.err.splitlines()
+    assert line.startswith("nerf3d: ")
+    assert all("photographs for training" in note for note in notes)
+    return line

@@ -72,7 +72,7 @@ def _cameras(scene: Scene, path: str, frames: int, size: int | None) -> Cameras:
         cameras = load_camera_path(Path(path), inputs)
     elif path in ("orbit", "spiral", "inputs"):
         poses = {
-            "orbit": lambda: orbit_around(inputs, frames),
+            "orbit": lambda: orbit_around(inputs, scene.up, frames),
             "spiral": lambda: spiral(inputs, frames),
             "inputs": lambda: through(inputs.world_from_camera, frames),
         }[path]()

@@ -27,6 +27,7 @@ from nerf3d.metrics.pictures import psnr
 from nerf3d.runs import Run, RunConfig, begin_run, change_budget, check_new, check_same, fingerprint, open_run
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
+from nerf3d.tasks.fit.sanity import check_recipe
 from nerf3d.train import Budget, Progress, Report, begin, train
 
 PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
@@ -101,7 +102,9 @@ def _device(name: str) -> torch.device:
 
 def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
     path = find_recipe(preset)
-    return from_plain(Fit, override(load_yaml(path), settings), str(path))
+    recipe = from_plain(Fit, override(load_yaml(path), settings), str(path))
+    check_recipe(recipe, str(path))
+    return recipe
 
 
 def _with_budget(recipe: Fit, steps: int | None, minutes: float | None) -> Fit:

@@ -39,6 +39,22 @@ def _frame(up: Float[Tensor, "3"], toward: Float[Tensor, "3"]) -> tuple[Tensor, 
     return first, torch.linalg.cross(up, first)
 
 
+def around(
+    angle: Float[Tensor, "frames"],
+    target: Float[Tensor, "3"],
+    up: Float[Tensor, "3"],
+    distance: float,
+    elevation: float,
+    start: Float[Tensor, "3"],
+) -> Float[Tensor, "frames 3 4"]:
+    """Cameras around `target` at the given angles (radians, from the side of `start`), `elevation` degrees above it."""
+    first, second = _frame(up, start)
+    height = math.radians(elevation)
+    outward = torch.cos(angle)[:, None] * first + torch.sin(angle)[:, None] * second
+    eye = target + distance * (math.cos(height) * outward + math.sin(height) * up)
+    return look_at(eye, target, up)
+
+
 def orbit(
     frames: int,
     target: Float[Tensor, "3"],
@@ -47,31 +63,49 @@ def orbit(
     elevation: float = 20.0,
     start: Float[Tensor, "3"] | None = None,
 ) -> Float[Tensor, "frames 3 4"]:
-    """Once around `target` at a constant height (`elevation` in degrees), beginning on the side of direction `start`."""
-    first, second = _frame(up, start if start is not None else torch.eye(3)[0].to(up))
+    """Once around `target` at a constant height (`elevation` in degrees), from the side of direction `start` on."""
     angle = torch.arange(frames, device=up.device) * (2 * math.pi / frames)
-    height = math.radians(elevation)
-    around = torch.cos(angle)[:, None] * first + torch.sin(angle)[:, None] * second
-    eye = target + distance * (math.cos(height) * around + math.sin(height) * up)
-    return look_at(eye, target, up)
+    return around(angle, target, up, distance, elevation, torch.eye(3)[0].to(up) if start is None else start)
 
 
-def orbit_around(cameras: Cameras, frames: int) -> Float[Tensor, "frames 3 4"]:
-    """An orbit at the cameras' own typical height and distance around what they look at."""
-    target, up = focus_point(cameras), mean_up(cameras)
+WIDEST_GAP = math.radians(100)
+"""Cameras that leave a larger part of the circle empty are not taken to stand all around."""
+
+
+def orbit_around(cameras: Cameras, up: Float[Tensor, "3"], frames: int) -> Float[Tensor, "frames 3 4"]:
+    """An orbit at the cameras' own typical height and distance around what they look at.
+
+    Where they leave out a side of it, the path swings to and fro over the part of the circle that they cover, so that
+    the film shows nothing that was never photographed.
+    """
+    target = focus_point(cameras)
     offset = cameras.center - target
-    distance = offset.norm(dim=-1).median()
-    rise = torch.asin((normalize(offset) @ up).clamp(-1, 1)).median()
-    return orbit(frames, target, up, float(distance), math.degrees(float(rise)), start=offset.mean(0))
+    distance = float(offset.norm(dim=-1).median())
+    rise = math.degrees(float(torch.asin((normalize(offset) @ up).clamp(-1, 1)).median()))
+    start = offset.mean(0)
+    first, second = _frame(up, start)
+    azimuth = torch.atan2(offset @ second, offset @ first).sort().values
+    gap = torch.cat([azimuth[1:], azimuth[:1] + 2 * math.pi]) - azimuth
+    if len(cameras) > 1 and float(gap.max()) < WIDEST_GAP:
+        return orbit(frames, target, up, distance, rise, start)
+    begin = float(azimuth[(int(gap.argmax()) + 1) % len(azimuth)])
+    arc = 2 * math.pi - float(gap.max())
+    swing = torch.sin(torch.arange(frames, device=up.device) * (2 * math.pi / frames))
+    return around(begin + 0.5 * arc * (1 + 0.9 * swing), target, up, distance, rise, start)
 
 
 def spiral(cameras: Cameras, frames: int, turns: int = 2, width: float = 0.5) -> Float[Tensor, "frames 3 4"]:
     """A gentle loop around the middle of the given cameras, all looking at their focus point.
 
     For captures from one side: it stays within `width` times the spread of the cameras, where there is something to see.
+    Where the cameras stand all around, it loops about the first of them instead, within a quarter of its distance.
     """
     target, up = focus_point(cameras), mean_up(cameras)
     middle = cameras.center.mean(0)
+    distance = (cameras.center - target).norm(dim=-1)
+    if float((middle - target).norm()) < 0.5 * float(distance.median()):
+        near = (cameras.center - cameras.center[0]).norm(dim=-1) <= 0.5 * distance[0]
+        cameras, middle = cameras[near], cameras.center[0]
     forward = normalize(target - middle)
     right, down, _ = look_at(middle, target, up)[:, :3].unbind(-1)
     offset = cameras.center - middle

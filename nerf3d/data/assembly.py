@@ -11,7 +11,7 @@ from nerf3d.core import Cameras
 from nerf3d.core.paths import mean_up
 from nerf3d.data.capture import Capture, Photographs
 from nerf3d.data.pictures import has_alpha, load_masks, load_pictures
-from nerf3d.data.split import hold_out
+from nerf3d.data.split import hold_out, sizes
 from nerf3d.errors import InputError
 
 
@@ -35,11 +35,11 @@ def assemble(
     def photographs(index: list[int]) -> Photographs:
         return Photographs(
             images=load_pictures([pictures[i] for i in index], alpha),
-            cameras=cameras[torch.tensor(index)],
+            cameras=cameras[torch.tensor(index, dtype=torch.int64)],
             names=tuple(names[i] for i in index),
             masks=None if masks is None else load_masks([masks[i] for i in index], cameras.height, cameras.width),
         )
 
     train, test = hold_out(names)
-    split = f"{len(train)} photographs for training, {len(test)} for testing (every 8th of {len(names)} is held out)"
+    split = sizes(len(train), len(test))
     return Capture(photographs(train), photographs(test), mean_up(cameras), points=points, notes=(*notes, split))

@@ -59,7 +59,9 @@ def _nerfstudio(path: Path, data: dict[str, Any], like: Cameras) -> Cameras:
 def _focal(where: str, key: str, angle: float, side: int) -> float:
     """In pixels, from the angle (in radians) that a side of so many pixels spans."""
     if not 0 < angle < math.pi:
-        raise InputError(f"{where}: {key} is {math.degrees(angle):g} degrees, and more than 0, less than 180 can be seen")
+        raise InputError(
+            f"{where}: {key} is {math.degrees(angle):g} degrees, and more than 0, less than 180 can be seen"
+        )
     return 0.5 * side / math.tan(0.5 * angle)
 
 

@@ -9,9 +9,9 @@ from torch import Tensor
 from nerf3d.core import Box, Cameras
 from nerf3d.core.paths import focus_point, nearest_rotation
 from nerf3d.data.capture import Capture, Photographs
+from nerf3d.data.split import FEWEST
 from nerf3d.errors import InputError
 
-FEWEST = 3
 FLIPPED = (
     "their axes may follow another convention than their format's (a transforms file has y up and z backward); "
     "correct the poses"

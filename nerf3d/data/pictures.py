@@ -87,9 +87,10 @@ def load_pictures(paths: Sequence[Path], alpha: bool | None = None) -> UInt8[Ten
     """All pictures, in order, with c = 4 (straight alpha) where `alpha` is true and c = 3 where it is false.
 
     None stands for `has_alpha(paths)`. Without alpha, transparent pixels show the colour that they hold. Raises
-    InputError for a file that is missing, empty, cut off or no picture, and for sizes that differ.
+    InputError for a file that is missing, empty, cut off or no picture, and for sizes that differ. No pictures have the
+    size 0 x 0.
     """
-    width, height = common_size(paths)
+    width, height = common_size(paths) if paths else (0, 0)
     channels = 4 if (has_alpha(paths) if alpha is None else alpha) else 3
     images = torch.empty(len(paths), height, width, channels, dtype=torch.uint8)
     target = images.numpy()

@@ -23,7 +23,7 @@ from nerf3d.data.frames import Frame, cameras_of, missing_note, read_frames
 from nerf3d.data.lens import number
 from nerf3d.data.objects import object_box
 from nerf3d.data.pictures import common_size, has_alpha, load_masks, load_pictures
-from nerf3d.data.split import by_name, hold_out
+from nerf3d.data.split import by_name, hold_out, sizes
 from nerf3d.errors import InputError
 
 
@@ -62,8 +62,9 @@ def load_transforms(folder: Path) -> Capture:
 
 def _divide(frames: Sequence[Frame], split: tuple[list[int], list[int]], own: bool = False) -> tuple[list, list, str]:
     train, test = ([frames[i] for i in part] for part in split)
-    rule = "the data set's own split" if own else f"every 8th of {len(frames)} is held out"
-    return train, test, f"{len(train)} photographs for training, {len(test)} for testing ({rule})"
+    if own:
+        return train, test, f"{len(train)} photographs for training, {len(test)} for testing (the data set's own split)"
+    return train, test, sizes(len(train), len(test))
 
 
 def _named_split(

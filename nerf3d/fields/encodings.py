@@ -56,6 +56,5 @@ def spherical_harmonics(d: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 16"]:
             seven * math.sqrt(3 / 8) * x * (5 * zz - 1),
             seven * math.sqrt(15) / 2 * z * (xx - yy),
             seven * math.sqrt(5 / 8) * x * (xx - 3 * yy),
-        ],
-        -1,
-    )
+        ]
+    ).movedim(0, -1)  # in memory one coefficient after the other, as the kernels want it

@@ -75,7 +75,7 @@ class OccupancySampler(nn.Module):
             cells = torch.cat([anywhere, solid[pick]])
         flat *= DECAY
         flat.scatter_reduce_(0, cells, self._opacity(field, cells, rng), "amax")
-        occupied = self.alpha > min(self.config.threshold, float(self._focus_part().mean()))
+        occupied = self.alpha >= min(self.config.threshold, float(self._focus_part().mean()))
         self.clear.copy_(clearance(occupied.to(torch.uint8)))
 
     def _focus_part(self) -> Float[Tensor, "x y z"]:

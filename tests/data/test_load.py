@@ -69,8 +69,21 @@ def test_too_few_photographs(tmp_path, picture):
 
 
 def test_too_few_views(write_transforms, ring):
-    with pytest.raises(InputError, match="only 2 of the pictures are for training"):
-        load_capture(write_transforms(ring(3)))
+    with pytest.raises(InputError, match=r"only 2 of the pictures are for training \(0 are held out\)"):
+        load_capture(write_transforms(ring(2)))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_of_three_views_none_is_held_out(write_transforms, ring, picture, mode):
+    def change(document):
+        document["frames"][1]["mask_path"] = "mask.png"
+
+    picture(write_transforms() / "mask.png", 255)
+    capture = load_capture(write_transforms(ring(3), mode, change))
+    assert (len(capture.train), len(capture.test)) == (3, 0)
+    assert capture.train.names == ("images/00.png", "images/01.png", "images/02.png")
+    assert capture.test.has_alpha == capture.train.has_alpha == (mode == "RGBA")
+    assert "3 photographs for training and none for testing, since they are so few" in capture.notes
 
 
 def test_singular_pose(write_transforms):

@@ -10,6 +10,13 @@ def test_every_eighth_by_name():
     assert [names[::-1][i] for i in train] == sorted(set(names) - {"000.jpg", "008.jpg", "016.jpg"})
 
 
+def test_none_is_held_out_where_too_few_would_be_left():
+    assert hold_out(["a", "b", "c", "d"]) == ([1, 2, 3], [0])
+    assert hold_out(["c", "b", "a"]) == ([2, 1, 0], [])
+    assert hold_out(["a"]) == ([0], [])
+    assert hold_out([]) == ([], [])
+
+
 def test_own_split():
     names = ["d", "c", "b", "a"]
     assert by_name(names, train=["a", "c"], test=["b"]) == ([3, 1], [2])
