@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nerf3d.console import say, tracked
@@ -59,10 +60,11 @@ def evaluate(run: Path | str) -> Evaluation:
     pictures: list[Tensor] = []
     for index in tracked(range(len(test)), "eval", len(test)):
         rendered, truth = compare(scene, test, index)
-        name = test.names[index]
-        views.append(
-            View(name, psnr(rendered, truth), ssim(rendered, truth), lpips(rendered, truth) if judged else None)
-        )
+        mask = None if test.masks is None else test.masks[index]
+        if mask is not None:  # what is masked counts as right, and PSNR leaves it out altogether
+            rendered = torch.where(mask[..., None], rendered, truth)
+        perceived = lpips(rendered, truth) if judged else None
+        views.append(View(test.names[index], psnr(rendered, truth, mask), ssim(rendered, truth), perceived))
         if len(pictures) < 2 * SHEET_VIEWS and index % max(len(test) // SHEET_VIEWS, 1) == 0:
             pictures += [color_picture(rendered), color_picture(truth)]
     result = Evaluation(

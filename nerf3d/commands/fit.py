@@ -32,8 +32,8 @@ from nerf3d.train import Budget, Progress, Report, begin, train
 
 PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
-PREVIEW_SIZE = 400
-"""The longest side of a preview, in pixels."""
+PREVIEW_SIZE, FINAL_SIZE = 128, 400
+"""The longest side of pictures that are made on the way, when the field is foggy and slow to look at, and at the end."""
 SUMMARY_VIEWS = 4
 
 
@@ -242,7 +242,7 @@ def _preview(run: Run, scene: Scene, test: Photographs, step: int) -> None:
 def _say_how_it_went(run: Run, scene: Scene, test: Photographs, state: Progress) -> None:
     say(f"{state.step} steps in {state.seconds:.0f} s; the run is in {run.folder}")
     some = range(0, len(test), max(len(test) // SUMMARY_VIEWS, 1))
-    values = [psnr(*compare(scene, test, index, PREVIEW_SIZE)) for index in some]
+    values = [psnr(*compare(scene, test, index, FINAL_SIZE)) for index in some]
     if values:
         say(f"{sum(values) / len(values):.2f} dB on {len(values)} of {len(test)} photographs that it did not see")
     name = _quoted(run.folder)

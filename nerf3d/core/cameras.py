@@ -65,10 +65,10 @@ class Cameras:
         intrinsics = self.intrinsics * torch.tensor([x, y, x, y], device=self.intrinsics.device)
         return Cameras(self.world_from_camera, intrinsics, self.distortion, width, height, self.lens)
 
-    def rays_at(self, index: Int64[Tensor, "n"], pixel: Float[Tensor, "n 2"]) -> Rays:
-        """One ray through each continuous pixel position (x, y) of the camera with that index.
+    def looks(self, index: Int64[Tensor, "n"], pixel: Float[Tensor, "n 2"]) -> Float[Tensor, "n 3"]:
+        """Unit directions in the cameras' own axes through continuous pixel positions (x, y).
 
-        The centre of the first pixel is (0.5, 0.5). near = 0 and far = infinity.
+        The centre of the first pixel is (0.5, 0.5).
         """
         focal, center = self.intrinsics[index].split(2, -1)
         plane = (pixel - center) / focal
@@ -76,14 +76,25 @@ class Cameras:
         if self.lens == "fisheye":
             plane = fisheye_undistort(plane, k[:, :4])
             angle = plane.square().sum(-1, keepdim=True).clamp_min(1e-20).sqrt()
-            local = torch.cat([torch.sin(angle) * plane / angle, torch.cos(angle)], -1)
-        else:
-            plane = undistort(plane, k)
-            local = normalize(torch.cat([plane, torch.ones_like(plane[:, :1])], -1))
+            return torch.cat([torch.sin(angle) * plane / angle, torch.cos(angle)], -1)
+        plane = undistort(plane, k)
+        return normalize(torch.cat([plane, torch.ones_like(plane[:, :1])], -1))
+
+    def rays_along(self, index: Int64[Tensor, "n"], look: Float[Tensor, "n 3"]) -> Rays:
+        """Rays of the cameras with that index along directions in their own axes. near = 0 and far = infinity."""
         pose = self.world_from_camera[index]
-        direction = normalize((pose[:, :, :3] @ local[:, :, None])[..., 0])
+        direction = normalize((pose[:, :, :3] * look[:, None, :]).sum(-1))
         near = torch.zeros_like(direction[:, 0])
         return Rays(pose[:, :, 3], direction, near, torch.full_like(near, torch.inf))
+
+    def rays_at(self, index: Int64[Tensor, "n"], pixel: Float[Tensor, "n 2"]) -> Rays:
+        """One ray through each continuous pixel position (x, y) of the camera with that index."""
+        return self.rays_along(index, self.looks(index, pixel))
+
+    @property
+    def share_a_lens(self) -> bool:
+        """Whether all cameras have the same intrinsics and distortion."""
+        return all(bool((t == t[:1]).all()) for t in (self.intrinsics, self.distortion))
 
     def rays(self, index: int) -> Rays:
         """The rays through all pixel centres of one camera, row by row: height * width of them."""

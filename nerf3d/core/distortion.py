@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 NEWTON_STEPS = 10
+CLOSE_ENOUGH = 1e-7
 
 
 def distort(p: Float[Tensor, "*b 2"], k: Float[Tensor, "*b 5"]) -> Float[Tensor, "*b 2"]:
@@ -38,7 +39,7 @@ def undistort(q: Float[Tensor, "*b 2"], k: Float[Tensor, "*b 5"]) -> Float[Tenso
     Where the model folds over (strong coefficients far from the centre), a step is kept below a quarter of the picture
     plane so that the iteration stays finite.
     """
-    if not bool((k != 0).any()):
+    if q.numel() == 0 or not bool((k != 0).any()):
         return q
     k1, k2, p1, p2, k3 = k.unbind(-1)
     p = q
@@ -50,7 +51,10 @@ def undistort(q: Float[Tensor, "*b 2"], k: Float[Tensor, "*b 5"]) -> Float[Tenso
         a = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
         b = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
         c = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
-        miss_x, miss_y = (distort(p, k) - q).unbind(-1)
+        miss = distort(p, k) - q
+        if float(miss.detach().abs().max()) < CLOSE_ENOUGH:
+            break
+        miss_x, miss_y = miss.unbind(-1)
         determinant = a * c - b * b
         determinant = torch.where(determinant.abs() < 1e-6, torch.full_like(determinant, 1e-6), determinant)
         step = torch.stack([c * miss_x - b * miss_y, a * miss_y - b * miss_x], -1) / determinant[..., None]

@@ -95,11 +95,10 @@ def gather(features: int, directional: bool):
     @njit(parallel=True, fastmath=FAST, cache=True)
     def kernel(x, v, table, scales, strides, offsets, mask, out):
         points = x.shape[0]
-        for part in prange((points + PART - 1) // PART):
-            begin, end = part * PART, min((part + 1) * PART, points)
-            for level in range(scales.shape[0]):
-                scale, stride, offset = scales[level], strides[level], offsets[level]
-                for p in range(begin, end):
+        for level in range(scales.shape[0]):  # outermost: one level's table stays in the cache for all points
+            scale, stride, offset = scales[level], strides[level], offsets[level]
+            for part in prange((points + PART - 1) // PART):
+                for p in range(part * PART, min((part + 1) * PART, points)):
                     i, j, k, a, b, c = _cell(x, p, scale)
                     rows = _corners(i, j, k, stride, mask, offset)
                     if directional:

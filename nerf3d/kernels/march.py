@@ -47,8 +47,9 @@ class Lattice:
 
 @dataclass(frozen=True)
 class Marched:
-    """Packed intervals of some rays, and the lattice index at which each ray would go on."""
+    """Packed intervals of some rays with their middles, and the lattice index at which each ray would go on."""
 
+    middle: Float[Tensor, "n 3"]
     start: Float[Tensor, "n"]
     end: Float[Tensor, "n"]
     ray: Int64[Tensor, "n"]
@@ -85,8 +86,9 @@ def march(
         )
         offsets = torch.cat([torch.zeros(1, dtype=torch.int64), count.cumsum(0)])
         total = int(offsets[-1])
-        packed = torch.empty(total), torch.empty(total), torch.empty(total, dtype=torch.int64)
-        march_numba.pack(start.numpy(), end.numpy(), offsets.numpy(), *(t.numpy() for t in packed))
+        packed = torch.empty(total, 3), torch.empty(total), torch.empty(total), torch.empty(total, dtype=torch.int64)
+        lines = (t.contiguous().numpy() for t in (origin, direction))
+        march_numba.pack(*lines, start.numpy(), end.numpy(), offsets.numpy(), *(t.numpy() for t in packed))
         return Marched(*packed, offsets, following)
     return march_reference(origin, direction, jitter, first, last, limit, clear, space, lattice)
 
@@ -114,7 +116,7 @@ def march_reference(origin, direction, jitter, first, last, limit, clear, space,
     following = torch.where(full, first + at_limit + 1, torch.maximum(last, first))
     ray = torch.arange(len(first), device=device)[:, None].expand_as(k)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64, device=device), count.cumsum(0)])
-    return Marched(start[taken], end[taken], ray[taken], offsets, following)
+    return Marched(x[taken], start[taken], end[taken], ray[taken], offsets, following)
 
 
 def clearance(occupied: UInt8[Tensor, "x y z"]) -> UInt8[Tensor, "x y z"]:

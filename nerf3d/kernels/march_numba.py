@@ -159,13 +159,19 @@ def clearance(occupied, out):
 
 
 @njit(parallel=True, cache=True)
-def pack(start, end, offsets, packed_start, packed_end, ray):
-    for r in prange(start.shape[0]):
-        begin = offsets[r]
-        for i in range(offsets[r + 1] - begin):
-            packed_start[begin + i] = start[r, i]
-            packed_end[begin + i] = end[r, i]
-            ray[begin + i] = r
+def pack(origin, direction, start, end, offsets, middle, packed_start, packed_end, ray):
+    rays = start.shape[0]
+    for part in prange((rays + PART - 1) // PART):
+        for r in range(part * PART, min((part + 1) * PART, rays)):
+            begin = offsets[r]
+            for i in range(offsets[r + 1] - begin):
+                at = begin + i
+                near, far = start[r, i], end[r, i]
+                packed_start[at] = near
+                packed_end[at] = far
+                ray[at] = r
+                for axis in range(3):
+                    middle[at, axis] = origin[r, axis] + np.float32(0.5) * (near + far) * direction[r, axis]
 
 
 @njit(cache=True)

@@ -133,8 +133,7 @@ class OccupancySampler(nn.Module):
                 self.space,
                 self.lattice,
             )
-            x = origin[alive[part.ray]] + (0.5 * (part.start + part.end))[:, None] * direction[alive[part.ray]]
-            lit, depth = still_lit(field.density(x), part, depth, config.stop)
+            lit, depth = still_lit(field.density(part.middle), part, depth, config.stop)
             parts.append(part)
             which.append(alive)
             keep.append(lit)

@@ -47,6 +47,8 @@ def test_finds_what_the_slow_walk_finds(name: str, limit: int) -> None:
     for attribute in ("start", "end"):
         a, b = getattr(fast, attribute)[same[fast.ray]], getattr(slow, attribute)[same[slow.ray]]
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    middle = origin[fast.ray] + (0.5 * (fast.start + fast.end))[:, None] * direction[fast.ray]
+    torch.testing.assert_close(fast.middle, middle, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("backend", ["numba", "torch"])
@@ -97,6 +99,7 @@ def test_light_runs_out(backend: str) -> None:
     half = float(torch.log(torch.tensor(2.0)))
     edge = torch.arange(4.0)
     marched = Marched(
+        torch.zeros(8, 3),
         torch.cat([edge, edge]),
         torch.cat([edge, edge]) + 1,
         torch.tensor([0, 0, 0, 0, 1, 1, 1, 1]),

@@ -2,14 +2,14 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from nerf3d.core import Group, Rays, Rendering, Sampler, Scene, Update
+from nerf3d.core import Cameras, Group, Rays, Rendering, Sampler, Scene, Update
 from nerf3d.core.schedules import Decay
 from nerf3d.data.capture import Capture
 from nerf3d.fields.tensorf import VectorMatrix, VectorMatrixField
@@ -52,6 +52,7 @@ class FitTask(nn.Module):
         views = len(self.photographs)
         self.appearance = Appearance(views) if recipe.appearance else None
         self.poses = Poses(views, 0.5 * float(self.box.size.max())) if recipe.poses else None
+        self._looks = _table_of_looks(capture.train.cameras) if self.photographs.images.numel() else None
         self.register_buffer("rays_per_step", torch.tensor(float(recipe.rays), dtype=torch.float64))
 
     rays_per_step: Tensor
@@ -96,7 +97,10 @@ class FitTask(nn.Module):
         device = images.device
         view, y, x = (torch.randint(size, (count,), generator=rng, device=device) for size in images.shape[:3])
         pixel = images[view, y, x].float() / 255
-        rays = cameras.rays_at(view, torch.stack([x, y], -1) + 0.5)
+        if self._looks is not None:
+            rays = cameras.rays_along(view, self._looks[y * cameras.width + x])
+        else:
+            rays = cameras.rays_at(view, torch.stack([x, y], -1) + 0.5)
         if self.poses is not None:
             rays = self.poses(rays, view)
         if self.recipe.background == "random":
@@ -177,3 +181,11 @@ def over(pixel: Float[Tensor, "*n c"], background: Float[Tensor, "*#n 3"]) -> Fl
         return pixel
     color, alpha = pixel.split([3, 1], -1)
     return color * alpha + background * (1 - alpha)
+
+
+def _table_of_looks(cameras: Cameras) -> Float[Tensor, "pixels 3"] | None:
+    """Where each pixel looks, if that is the same for all cameras: undoing a lens at every step costs time."""
+    if not cameras.share_a_lens:
+        return None
+    still = torch.eye(3, 4, device=cameras.intrinsics.device)[None]
+    return replace(cameras[:1], world_from_camera=still).rays(0).direction
