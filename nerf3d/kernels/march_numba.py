@@ -19,6 +19,16 @@ def _warp(s, step, growth):
 
 
 @njit(cache=True, inline="always")
+def _next(near, s, step, growth, factor):
+    """warp(s), given near = warp(s - 1): beyond the turn a step is one multiplication."""
+    if growth == np.float32(0) or s * growth <= np.float32(1):
+        return s * step
+    if (s - np.float32(1)) * growth >= np.float32(1):
+        return near * factor
+    return _warp(s, step, growth)
+
+
+@njit(cache=True, inline="always")
 def _unwarp(t, step, growth):
     turn = np.float32(1) / growth
     if t <= step * turn:
@@ -58,6 +68,7 @@ def march(
     rays, limit = start.shape
     resolution = clearance.shape[0]
     half = np.float32(0.5)
+    factor = np.float32(math.exp(growth))
     for part in prange((rays + PART - 1) // PART):
         for ray in range(part * PART, min((part + 1) * PART, rays)):
             k, stop = first[ray], max(last[ray], first[ray])
@@ -68,7 +79,7 @@ def march(
             steepest = max(abs(slope_x), abs(slope_y), abs(slope_z))
             near = _warp(np.float32(k) + jitter[ray], step, growth)
             while k < stop and found < limit:
-                far = _warp(np.float32(k + 1) + jitter[ray], step, growth)
+                far = _next(near, np.float32(k + 1) + jitter[ray], step, growth, factor)
                 t = half * (near + far)
                 u = _unit(ox + t * dx, low[0], size[0])
                 v = _unit(oy + t * dy, low[1], size[1])
@@ -109,10 +120,12 @@ def march(
                     # of the contracted cube's side, twice the focus box's slope).
                     ahead = min(np.float32(clear - 1) / np.float32(resolution), np.float32(0.25)) * norm
                     ahead = ahead / (np.float32(4) * steepest)
-                if growth > np.float32(0):
-                    jump = np.int64(_unwarp(t + ahead, step, growth) - _unwarp(t, step, growth)) if ahead < 1e6 else 1
-                else:
-                    jump = np.int64(ahead / step) if ahead < np.float32(1e6) * step else 1
+                jump = 1
+                if np.float32(2) * (far - near) <= ahead < np.float32(1e6) * step:
+                    if growth > np.float32(0):
+                        jump = np.int64(_unwarp(t + ahead, step, growth) - _unwarp(t, step, growth))
+                    else:
+                        jump = np.int64(ahead / step)
                 if jump > 1:
                     k += jump
                     near = _warp(np.float32(k) + jitter[ray], step, growth)

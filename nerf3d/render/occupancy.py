@@ -17,6 +17,8 @@ from nerf3d.core.spaces import Box, Contracted, Space
 from nerf3d.kernels.march import Lattice, Marched, clearance, interleave, march, still_lit
 
 DECAY = 0.95
+FIRST_LIMIT = 4
+"""Intervals that the first round gives each ray; on a finished surface most rays need no more."""
 ALL_CELLS_UNTIL = 256
 """Steps during which an update asks about every cell; afterwards about a quarter at random and a quarter of the occupied."""
 
@@ -120,7 +122,7 @@ class OccupancySampler(nn.Module):
         parts: list[Marched] = []
         which: list[Tensor] = []
         keep: list[Tensor] = []
-        limit = 8
+        limit, rounds = FIRST_LIMIT, 0
         while len(alive):
             part = march(
                 origin[alive],
@@ -140,6 +142,7 @@ class OccupancySampler(nn.Module):
             first[alive] = part.next
             going_on = (part.next < last[alive]) & (torch.exp(-depth) >= config.stop)
             alive, depth = alive[going_on], depth[going_on]
-            limit *= 2
+            rounds += 1
+            limit = FIRST_LIMIT * 2 ** max(rounds - 1, 0)  # 4, 4, 8, 16 ...: few samples are asked for in vain
         start, end, ray, offsets = interleave(parts, which, keep, count)
         return Samples(start, end, ray, offsets)
