@@ -187,10 +187,13 @@ class _EncodeGradient(torch.autograd.Function):
 
 
 def _gather(kernel, x: Tensor, v: Tensor | None, table: Tensor, layout: GridLayout) -> Tensor:  # type: ignore[no-untyped-def]
+    from numba import get_num_threads
+
     out = torch.empty(layout.width, x.shape[0])
     points = x.detach().contiguous().numpy()
     along = points if v is None else v.detach().numpy()
-    kernel.gather(layout.features, v is not None)(points, along, table.detach().numpy(), *_shape(layout), out.numpy())
+    gather = kernel.gather(layout.features, v is not None)
+    gather(points, along, table.detach().numpy(), *_shape(layout), get_num_threads(), out.numpy())
     return out.t()
 
 

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numba import njit, prange
 
-PART = 4096
+PART = 512
 # Everything but the permission to assume that there are no NaNs: a NaN must become a valid cell, not a wild address.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 
@@ -90,15 +90,19 @@ def _directional(u, v, w, x, y, z):
 
 @cache
 def gather(features: int, directional: bool):
-    """(x (n, 3), v (n, 3), table, scales, strides, offsets, mask, out (levels * features, n)) -> out, written."""
+    """(x (n, 3), v (n, 3), table, scales, strides, offsets, mask, threads, out (levels * features, n)) -> out, written.
+
+    Each thread takes one stretch of the points through all levels, so that one level's table stays in its cache.
+    """
 
     @njit(parallel=True, fastmath=FAST, cache=True)
-    def kernel(x, v, table, scales, strides, offsets, mask, out):
+    def kernel(x, v, table, scales, strides, offsets, mask, threads, out):
         points = x.shape[0]
-        for level in range(scales.shape[0]):  # outermost: one level's table stays in the cache for all points
-            scale, stride, offset = scales[level], strides[level], offsets[level]
-            for part in prange((points + PART - 1) // PART):
-                for p in range(part * PART, min((part + 1) * PART, points)):
+        stretch = (points + threads - 1) // threads
+        for thread in prange(threads):
+            for level in range(scales.shape[0]):
+                scale, stride, offset = scales[level], strides[level], offsets[level]
+                for p in range(thread * stretch, min((thread + 1) * stretch, points)):
                     i, j, k, a, b, c = _cell(x, p, scale)
                     rows = _corners(i, j, k, stride, mask, offset)
                     if directional:

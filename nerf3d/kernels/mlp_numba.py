@@ -15,7 +15,7 @@ from numba import njit, prange
 from nerf3d.kernels.simd import LANES, VECTORS, outer_1x4, outer_4x4, product_1, product_4, product_8
 
 BLOCK = 128
-PART = 2048
+PART = 1024
 TILE = LANES * VECTORS
 
 
