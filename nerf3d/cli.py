@@ -75,7 +75,9 @@ def _add_fit(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
     )
-    parser.add_argument("--max-minutes", metavar="M", type=float, help="the whole command's time, loading included")
+    parser.add_argument(
+        "--max-minutes", metavar="M", type=float, help="until training ends; loading and compiling count"
+    )
     parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
     parser.add_argument("--checkpoint-every", metavar="N", type=_positive, help="steps between checkpoints (a minute)")

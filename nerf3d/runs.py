@@ -8,11 +8,10 @@ RUN/media/             pictures and films
 RUN/metrics.json       the last evaluation
 """
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +35,6 @@ class RunConfig:
 
     data: str
     """The folder with the photographs."""
-    fingerprint: str
-    """Of the photographs' names, sizes and cameras: another scene has another."""
     seed: int
     recipe: Fit
 
@@ -97,9 +94,9 @@ def open_run(folder: Path) -> Run:
     return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
 
 
-def change_budget(run: Run, recipe: Fit) -> Run:
+def change_recipe(run: Run, recipe: Fit) -> Run:
     """The same run with another recipe in its configuration, on disk too."""
-    config = RunConfig(run.config.data, run.config.fingerprint, run.config.seed, recipe)
+    config = replace(run.config, recipe=recipe)
     dump_yaml(to_plain(config), run.folder / CONFIG)
     return Run(run.folder, config)
 
@@ -126,22 +123,22 @@ def held_out(run: Run) -> Photographs:
 
 def check_same(run: Run, capture: Capture, folder: Path) -> None:
     """InputError where the capture, which is that of `folder`, is not the one that the run was made from."""
-    if fingerprint(capture) != run.config.fingerprint:
+    kept = _capture_from_plain(run.folder / CAPTURE)
+    if not (_same_views(capture.train, kept.train) and _same_views(capture.test, kept.test)):
         raise InputError(
             f"{run.folder} was made from other photographs or cameras than those of {folder}; give the scene that it "
             f"was made from ({run.config.data}, as it was then), or begin a new run with another --out"
         )
 
 
-def fingerprint(capture: Capture) -> str:
-    """A hash of names, sizes and cameras."""
-    digest = hashlib.sha256()
-    for part in (capture.train, capture.test):
-        cameras = part.cameras
-        digest.update(json.dumps([part.names, list(part.images.shape), cameras.lens]).encode())
-        for tensor in (cameras.world_from_camera, cameras.intrinsics, cameras.distortion):
-            digest.update(tensor.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def _same_views(a: Photographs, b: Photographs) -> bool:
+    """Whether names, sizes and cameras agree; cameras up to rounding, which differs from one machine to the next."""
+    one, other = a.cameras, b.cameras
+    if (a.names, one.width, one.height, one.lens) != (b.names, other.width, other.height, other.lens):
+        return False
+    tensors = [(c.world_from_camera, c.intrinsics, c.distortion) for c in (one, other)]
+    alike = (torch.allclose(x, y, rtol=1e-4, atol=1e-5) for x, y in zip(*tensors))
+    return a.images.shape[-1] == b.images.shape[-1] and all(alike)
 
 
 def _write_whole(path: Path, text: str) -> None:
@@ -169,7 +166,14 @@ def _capture_to_plain(capture: Capture) -> dict[str, Any]:
         }
 
     box = None if capture.box is None else _plain((capture.box.low, capture.box.high))
-    return {"train": views(capture.train), "test": views(capture.test), "up": capture.up.tolist(), "box": box}
+    points = None if capture.points is None else capture.points.tolist()
+    return {
+        "train": views(capture.train),
+        "test": views(capture.test),
+        "up": capture.up.tolist(),
+        "box": box,
+        "points": points,
+    }
 
 
 def _capture_from_plain(path: Path) -> Capture:
@@ -191,7 +195,8 @@ def _capture_from_plain(path: Path) -> Capture:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
         box = None if data["box"] is None else Box(*(torch.tensor(corner) for corner in data["box"]))
-        return Capture(views(data["train"]), views(data["test"]), torch.tensor(data["up"]), box)
+        points = None if data.get("points") is None else torch.tensor(data["points"]).reshape(-1, 3)
+        return Capture(views(data["train"]), views(data["test"]), torch.tensor(data["up"]), box, points)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise InputError(
             f"{path} is missing or damaged ({error}); it belongs to the run and cannot be made anew"

@@ -52,7 +52,7 @@ def test_weights_and_disk_and_memory(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     assert doctor._lpips_weights().status == "note"
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "alexnet-owt-7be5be79.pth").touch()
+    (tmp_path / "checkpoints" / "vgg16-397923af.pth").touch()
     assert doctor._lpips_weights().status == "ok"
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=2**29))
     assert doctor._disk(tmp_path) == Finding("disk", "note", f"0.5 GiB free at {tmp_path}", "free some space for runs")

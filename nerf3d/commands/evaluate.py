@@ -61,18 +61,23 @@ def evaluate(run: Path | str) -> Evaluation:
     for index in tracked(range(len(test)), "eval", len(test)):
         rendered, truth = compare(scene, test, index)
         mask = None if test.masks is None else test.masks[index]
+        if mask is not None and not bool(mask.any()):
+            say(f"{test.names[index]} is left out: its mask covers all of it")
+            continue
         if mask is not None:  # what is masked counts as right, and PSNR leaves it out altogether
             rendered = torch.where(mask[..., None], rendered, truth)
         perceived = lpips(rendered, truth) if judged else None
         views.append(View(test.names[index], psnr(rendered, truth, mask), ssim(rendered, truth), perceived))
         if len(pictures) < 2 * SHEET_VIEWS and index % max(len(test) // SHEET_VIEWS, 1) == 0:
             pictures += [color_picture(rendered), color_picture(truth)]
+    if not views:
+        raise InputError(f"the masks of {opened.config.data} cover all that was held out, so nothing can be measured")
     result = Evaluation(
         psnr=_mean([view.psnr for view in views]),
         ssim=_mean([view.ssim for view in views]),
         lpips=_mean([view.lpips for view in views if view.lpips is not None]) if judged else None,
         step=step,
-        background="white" if test.has_alpha else "none: the photographs are opaque",
+        background=_color_name(scene.background),
         alpha="color * alpha + background * (1 - alpha)" if test.has_alpha else "none",
         color_space="the files' own sRGB values in [0, 1], not converted to linear light",
         lpips_network="vgg" if judged else None,
@@ -104,6 +109,10 @@ def _valid(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_valid(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _color_name(color: Tensor) -> str:
+    return {(1.0, 1.0, 1.0): "white", (0.0, 0.0, 0.0): "black"}.get(tuple(color.tolist()), str(color.tolist()))
 
 
 def _mean(values: list[float]) -> float:

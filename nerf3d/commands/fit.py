@@ -24,7 +24,7 @@ from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.kernels.adam import Adam
 from nerf3d.logs import Logs
 from nerf3d.metrics.pictures import psnr
-from nerf3d.runs import Run, RunConfig, begin_run, change_budget, check_new, check_same, fingerprint, open_run
+from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, check_same, open_run
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
 from nerf3d.tasks.fit.sanity import check_recipe
@@ -83,7 +83,7 @@ def fit(
         recipe = _with_budget(_recipe(preset, settings), steps, max_minutes)
         target = Path(out) if out is not None else Path("runs") / f"{folder.resolve().name}-{Path(preset).stem}"
         check_new(target)
-        config = RunConfig(str(folder.resolve()), fingerprint(capture), seed, recipe)
+        config = RunConfig(str(folder.resolve()), seed, recipe)
         task = _task(config, capture, chip)  # it refuses what cannot be used, so nothing is written before
         run = begin_run(target, config, capture)
     return _train(run, task, capture, checkpoint_every, chip, started)
@@ -135,7 +135,7 @@ def _resumed(
     run = open_run(folder)
     check_same(run, capture, scene)
     if steps is not None or minutes is not None:
-        run = change_budget(run, _with_budget(run.config.recipe, steps, minutes))
+        run = change_recipe(run, _with_budget(run.config.recipe, steps, minutes))
     return run
 
 
@@ -144,7 +144,7 @@ def _train(
 ) -> Run:
     recipe = run.config.recipe
     budget = Budget(recipe.steps, recipe.minutes)
-    rng = torch.Generator(device).manual_seed(run.config.seed)
+    rng = torch.Generator(device).manual_seed(run.config.seed + 2**32)  # not the numbers that made the parameters
     state = begin(task, rng, Adam)
     checkpoint = load_latest(run.folder)
     if checkpoint is not None:
@@ -155,6 +155,11 @@ def _train(
     seen = budget.progress(state.step, state.seconds)
 
     def keep() -> None:
+        if not all(bool(p.isfinite().all()) for p in task.parameters()):
+            raise InputError(
+                f"training went wrong before step {state.step}: a parameter is not a number any more; nothing was saved "
+                f"since the last checkpoint in {run.folder}; begin again with a lower rate or another seed"
+            )
         save(run.folder, state.step, collect({"task": task, "progress": state}))
 
     with _ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
@@ -174,7 +179,8 @@ def _train(
             if pressed.is_set:
                 keep()
                 raise Interrupted(
-                    f"stopped at step {state.step} after {state.seconds:.0f} s and saved; "
+                    f"stopped at step {state.step} after {state.seconds:.0f} s, at {smooth.psnr:.1f} dB in training, and "
+                    f"saved; "
                     f"go on with: nerf3d fit {_quoted(run.config.data)} --out {_quoted(run.folder)} --resume"
                 )
         keep()
@@ -241,7 +247,7 @@ def _preview(run: Run, scene: Scene, test: Photographs, step: int) -> None:
 
 def _say_how_it_went(run: Run, scene: Scene, test: Photographs, state: Progress) -> None:
     say(f"{state.step} steps in {state.seconds:.0f} s; the run is in {run.folder}")
-    some = range(0, len(test), max(len(test) // SUMMARY_VIEWS, 1))
+    some = range(0, len(test), max(len(test) // SUMMARY_VIEWS, 1))[:SUMMARY_VIEWS]
     values = [psnr(*compare(scene, test, index, FINAL_SIZE)) for index in some]
     if values:
         say(f"{sum(values) / len(values):.2f} dB on {len(values)} of {len(test)} photographs that it did not see")

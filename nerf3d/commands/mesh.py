@@ -26,8 +26,8 @@ def mesh(
     path = Path(out)
     if path.suffix.lower() not in FORMATS:  # before the work, not after it
         raise InputError(f"{path} has no suffix that names a mesh format: choose one of {', '.join(sorted(FORMATS))}")
-    if not 8 <= resolution <= 2048:
-        raise InputError(f"a resolution of {resolution} cells is not useful; choose between 8 and 2048")
+    if not 8 <= resolution <= 1024:
+        raise InputError(f"a resolution of {resolution} cells is not useful; choose between 8 and 1024")
     if level is not None and not 0 < level < math.inf:
         raise InputError(f"a level of {level} is no density of a surface; give a positive number, or none")
     if not 0 <= smallest <= 1:

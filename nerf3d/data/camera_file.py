@@ -16,9 +16,9 @@ from nerf3d.errors import InputError
 def load_camera_path(path: Path, like: Cameras) -> Cameras:
     """Cameras from a JSON file, one per frame of the film.
 
-    Either a transforms file ("frames" with "transform_matrix", OpenGL axes as everywhere in such files; intrinsics from
-    "fl_x" or "camera_angle_x" with "w" and "h" where they are given), or a camera path of nerfstudio's viewer
-    ("camera_path" with "camera_to_world" and "fov"). What the file leaves out is taken from `like`.
+    Either a transforms file ("frames" with "transform_matrix", OpenGL axes as everywhere in such files; one focal length
+    from "fl_x" or "camera_angle_x", and "w" and "h"), or a camera path of nerfstudio's viewer ("camera_path" with
+    "camera_to_world" and "fov"). What the file leaves out is taken from `like`. A film has no lens distortion.
     """
     if not path.is_file():
         raise InputError(f"there is no camera path {path}; give a JSON file, or orbit, spiral or inputs")

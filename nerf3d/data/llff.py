@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from nerf3d.core import Cameras
 from nerf3d.data.assembly import assemble
@@ -23,14 +25,14 @@ PICTURE_FOLDERS = ("images", "images_4", "images_8")
 def load_llff(folder: Path) -> Capture:
     """Read a folder with `poses_bounds.npy` and images/ (else images_4 or images_8), in the world of the file.
 
-    The focal length follows the size of the pictures, the principal point is their middle; the depth bounds are not
-    needed. Every eighth picture is held out. Raises InputError for a file of another shape, for values that are no
-    poses, and where the numbers of poses and pictures differ.
+    The focal length follows the size of the pictures, the principal point is their middle; the depth bounds become a
+    point at either end of what every camera sees along its axis. Every eighth picture is held out. Raises InputError
+    for a file of another shape, for values that are no poses, and where the numbers of poses and pictures differ.
     """
     pictures = next((found for name in PICTURE_FOLDERS if (found := list_pictures(folder / name))), [])
     if not pictures:
         raise InputError(f"{folder} has {FILE} but no pictures in {', '.join(PICTURE_FOLDERS)}; put them into images")
-    matrix = _read(folder / FILE)
+    matrix, bounds = _read(folder / FILE)
     if len(matrix) != len(pictures):
         raise InputError(
             f"{folder / FILE} holds {len(matrix)} poses but {pictures[0].parent} has {len(pictures)} pictures; they "
@@ -53,11 +55,12 @@ def load_llff(folder: Path) -> Capture:
         cameras=Cameras(
             poses, torch.from_numpy(np.stack(intrinsics, -1)).float(), torch.zeros(len(matrix), 5), width, height
         ),
+        points=(poses[:, None, :, 3] + bounds[:, :, None] * poses[:, None, :, 2]).reshape(-1, 3),
     )
 
 
-def _read(path: Path) -> np.ndarray:
-    """The poses, (n, 3, 5) in double precision, examined."""
+def _read(path: Path) -> tuple[np.ndarray, Float[Tensor, "n 2"]]:
+    """The poses, (n, 3, 5) in double precision, examined, and the depths between which each picture sees something."""
     try:
         # Mapped, not read: a false shape in the header cannot ask for memory, and pickled objects are refused.
         rows = np.lib.format.open_memmap(path, mode="r")
@@ -71,4 +74,5 @@ def _read(path: Path) -> np.ndarray:
     matrix = np.array(rows[:, :15], np.float64).reshape(-1, 3, 5)
     if not np.isfinite(matrix).all() or (matrix[:, :, 4] <= 0).any():
         raise InputError(f"{path} has values that are not finite, or sizes that are not above 0; make it again")
-    return matrix
+    bounds = torch.from_numpy(np.array(rows[:, 15:], np.float32))
+    return matrix, bounds.nan_to_num(0.0, 0.0, 0.0)

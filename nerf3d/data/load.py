@@ -1,5 +1,6 @@
 """One door for every format: what lies in the folder decides."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from nerf3d.data.capture import Capture
@@ -7,6 +8,9 @@ from nerf3d.data.check import check
 from nerf3d.data.colmap import model_folders
 from nerf3d.data.pictures import list_pictures
 from nerf3d.errors import InputError
+
+ENOUGH_POINTS = 2000
+"""Points of structure from motion that are kept, evenly; they only say roughly where things are."""
 
 
 def load_capture(folder: Path) -> Capture:
@@ -20,7 +24,10 @@ def load_capture(folder: Path) -> Capture:
         raise InputError(f"there is no folder {folder}; check the path")
     if not folder.is_dir():
         raise InputError(f"{folder} is a file; give the folder that holds the data set")
-    return check(_load(folder))
+    capture = check(_load(folder))
+    if capture.points is not None:
+        capture = replace(capture, points=capture.points[:: max(len(capture.points) // ENOUGH_POINTS, 1)].contiguous())
+    return capture
 
 
 def _load(folder: Path) -> Capture:

@@ -93,7 +93,7 @@ def _nothing_here(densities: Tensor, box: Box, why: str) -> InputError:
     corners = " to ".join(str([round(x, 3) for x in corner.tolist()]) for corner in (box.low, box.high))
     return InputError(
         f"The field is empty inside the box {corners}: {why} (the largest density is {float(densities.max()):.3g}); "
-        "train longer, choose another box, or give a lower level."
+        "train longer, or give a lower level."
     )
 
 

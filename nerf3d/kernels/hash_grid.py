@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from nerf3d.kernels.backend import backend
 from nerf3d.kernels.mlp import rows_first
@@ -151,6 +152,7 @@ class _EncodeGradient(torch.autograd.Function):
         return dx, dtable
 
     @staticmethod
+    @once_differentiable  # the reference has a third derivative, if ever one is wanted
     def backward(ctx, v: Tensor | None, dtable_grad: Tensor | None):  # type: ignore[override]
         from nerf3d.kernels import hash_grid_numba as kernel
 
@@ -158,7 +160,7 @@ class _EncodeGradient(torch.autograd.Function):
         layout = ctx.layout
         ddx = ddtable = dgrad = None
         if v is not None:
-            v = v.contiguous()
+            v = torch.where((x >= 0) & (x <= 1), v, 0.0).contiguous()  # positions moved to the border do not move
             rows = rows_first(grad)
             if ctx.needs_input_grad[0]:
                 ddx = torch.empty_like(x)
@@ -170,8 +172,7 @@ class _EncodeGradient(torch.autograd.Function):
             if ctx.needs_input_grad[2]:
                 dgrad = _gather(kernel, x, v, table, layout)
         if dtable_grad is not None:  # the table's gradient is linear in `grad`, with the same weights as the encoding
-            with torch.enable_grad():
-                extra = _gather(kernel, x, None, dtable_grad.contiguous(), layout)
+            extra = _gather(kernel, x, None, dtable_grad.contiguous(), layout)
             dgrad = extra if dgrad is None else dgrad + extra
             if ctx.needs_input_grad[0]:
                 turned = torch.empty_like(x)

@@ -149,16 +149,18 @@ def _frame(space: Space) -> tuple[np.ndarray, np.ndarray, bool]:
     return box.low.numpy(), box.size.numpy(), isinstance(space, Contracted)
 
 
-def interleave(parts: list[Marched], which: list[Tensor], keep: list[Tensor], rays: int) -> tuple[Tensor, ...]:
+def interleave(
+    parts: list[Marched], which: list[Tensor], keep: list[Tensor], rays: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, ...]:
     """Join the intervals that several walks kept: (start, end, ray, offsets) of all `rays`, near to far.
 
     Part p walked the rays `which[p]` (indices into all rays) and `keep[p]` says which of its intervals stay.
     """
     index = [w[part.ray] for w, part in zip(which, parts)]
-    device = parts[0].start.device if parts else None
-    ray = torch.cat([i[k] for i, k in zip(index, keep)]) if parts else torch.empty(0, dtype=torch.int64)
-    start = torch.cat([p.start[k] for p, k in zip(parts, keep)]) if parts else torch.empty(0)
-    end = torch.cat([p.end[k] for p, k in zip(parts, keep)]) if parts else torch.empty(0)
+    nothing = torch.empty(0, device=device)
+    ray = torch.cat([nothing.long(), *(i[k] for i, k in zip(index, keep))])
+    start = torch.cat([nothing, *(p.start[k] for p, k in zip(parts, keep))])
+    end = torch.cat([nothing, *(p.end[k] for p, k in zip(parts, keep))])
     count = torch.bincount(ray, minlength=rays)
     offsets = torch.cat([torch.zeros(1, dtype=torch.int64, device=device), count.cumsum(0)])
     if backend(start) == "numba":

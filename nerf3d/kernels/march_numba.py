@@ -120,7 +120,7 @@ def march(
                     # of the contracted cube's side, twice the focus box's slope).
                     ahead = min(np.float32(clear - 1) / np.float32(resolution), np.float32(0.25)) * norm
                     ahead = ahead / (np.float32(4) * steepest)
-                jump = 1
+                jump = np.int64(1)
                 if np.float32(2) * (far - near) <= ahead < np.float32(1e6) * step:
                     if growth > np.float32(0):
                         jump = np.int64(_unwarp(t + ahead, step, growth) - _unwarp(t, step, growth))

@@ -17,7 +17,7 @@ from nerf3d.core.spaces import Box, Contracted, Space
 from nerf3d.kernels.march import Lattice, Marched, clearance, interleave, march, still_lit
 
 DECAY = 0.95
-FIRST_LIMIT = 4
+FIRST_LIMIT = 6
 """Intervals that the first round gives each ray; on a finished surface most rays need no more."""
 ALL_CELLS_UNTIL = 256
 """Steps during which an update asks about every cell; afterwards about a quarter at random and a quarter of the occupied."""
@@ -143,6 +143,6 @@ class OccupancySampler(nn.Module):
             going_on = (part.next < last[alive]) & (torch.exp(-depth) >= config.stop)
             alive, depth = alive[going_on], depth[going_on]
             rounds += 1
-            limit = FIRST_LIMIT * 2 ** max(rounds - 1, 0)  # 4, 4, 8, 16 ...: few samples are asked for in vain
-        start, end, ray, offsets = interleave(parts, which, keep, count)
+            limit = (2 if rounds == 1 else 8 * rounds) * FIRST_LIMIT  # 6, 12, 96 ...: the rays that go on are soon few
+        start, end, ray, offsets = interleave(parts, which, keep, count, device)
         return Samples(start, end, ray, offsets)

@@ -7,11 +7,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nerf3d.core import Cameras, Scene
+from nerf3d.core.numerics import normalize
 from nerf3d.render.normals import Normals
 from nerf3d.render.render import render
 
-CHUNK = 16384
-"""Rays that are rendered together."""
+FIRST_CHUNK, MOST_RAYS = 2048, 16384
+MOST_SAMPLES = 2**19
+"""Rays are rendered together as long as they have no more samples than this: in fog a ray has hundreds."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,18 @@ def render_picture(scene: Scene, cameras: Cameras, index: int, normals: bool = F
     """The picture of camera `index`. No chance is involved: the same picture every time."""
     rays = cameras.rays(index)
     colors, opacities, depths, directions = [], [], [], []
-    for begin in range(0, len(rays), CHUNK):
-        part = rays[begin : begin + CHUNK]
+    begin, chunk = 0, FIRST_CHUNK
+    while begin < len(rays):
+        part = rays[begin : begin + chunk]
+        begin += chunk
         out = render(scene.field, part, scene.sampler, scene.background)
         colors.append(out.color)
         opacities.append(out.opacity)
         depths.append(out.depth)
         if normals:
-            directions.append(render(Normals(scene.field), part, lambda *_, s=out.samples: s).color)
+            sum_of_normals = render(Normals(scene.field), part, lambda *_, s=out.samples: s).color
+            directions.append(normalize(sum_of_normals))
+        chunk = min(max(MOST_SAMPLES * len(part) // max(len(out.samples), 1), 64), MOST_RAYS)
     height, width = cameras.height, cameras.width
     return Picture(
         torch.cat(colors).reshape(height, width, 3),

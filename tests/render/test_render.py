@@ -309,7 +309,8 @@ def test_a_whole_picture() -> None:
 def test_a_picture_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = picture_scene(Cloud(), torch.ones(3))
     whole = render_picture(scene, scene.cameras, 1, normals=True)
-    monkeypatch.setattr("nerf3d.render.picture.CHUNK", 7)
+    monkeypatch.setattr("nerf3d.render.picture.FIRST_CHUNK", 7)
+    monkeypatch.setattr("nerf3d.render.picture.MOST_RAYS", 9)
     parts = render_picture(scene, scene.cameras, 1, normals=True)
     assert whole.normal is not None
     assert parts.normal is not None

@@ -12,14 +12,14 @@ from nerf3d.tasks.fit.task import over
 
 def photograph(photographs: Photographs, index: int, background: Float[Tensor, "3"]) -> Float[Tensor, "h w 3"]:
     """One photograph in [0, 1], over the background where it is transparent."""
-    return over(photographs.images[index].float() / 255, background)
+    return over(photographs.images[index].to(background.device).float() / 255, background)
 
 
 def compare(
     scene: Scene, photographs: Photographs, index: int, longest: int | None = None
 ) -> tuple[Float[Tensor, "h w 3"], Float[Tensor, "h w 3"]]:
     """The rendered view (cut to [0, 1]) and the photograph, both reduced so that no side is longer than `longest`."""
-    cameras = photographs.cameras
+    cameras = photographs.cameras.to(scene.background.device)
     truth = photograph(photographs, index, scene.background)
     shrink = (longest or max(cameras.width, cameras.height)) / max(cameras.width, cameras.height)
     if shrink < 1:

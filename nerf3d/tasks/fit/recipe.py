@@ -43,8 +43,8 @@ class Weights:
     distortion: float = 0.0
     sparsity: float = 0.0
     smoothness: float = 0.0
-    appearance: float = 0.0
-    poses: float = 0.0
+    appearance: float = 0.01
+    poses: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ class Fit:
     """Samples per step; the number of rays follows it."""
     loss: Literal["huber", "mse"] = "huber"
     background: Literal["random", "white", "black"] = "random"
-    """What is behind the pictures' transparent parts in training. Evaluation has white, or black without alpha."""
+    """What is behind transparent parts and empty space in training. With random, everything else (films, evaluation)
+    has white behind an object with alpha and black otherwise."""
     rate: Schedule = Decay(1e-2, 4e-4)
     network_rate: Schedule | None = None
     """For the networks of a field whose grids learn faster."""

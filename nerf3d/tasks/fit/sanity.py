@@ -67,5 +67,9 @@ def _misfits(recipe: Fit) -> Iterator[str]:
         yield "sampler.finest and sampler.sampling.counts have one entry for each round, so the same number of them"
     if weights.coarse and not isinstance(sampler, CoarseToFine):
         yield "weights.coarse needs the sampler CoarseToFine"
+    if isinstance(sampler, CoarseToFine) and not weights.coarse:
+        yield "the sampler CoarseToFine needs weights.coarse, or its coarse field is never trained"
+    if isinstance(sampler, Proposals) and not weights.interlevel:
+        yield "the sampler Proposals needs weights.interlevel, or its fields are never trained"
     if weights.interlevel and not isinstance(sampler, Proposals):
         yield "weights.interlevel needs the sampler Proposals"

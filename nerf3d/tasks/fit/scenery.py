@@ -1,5 +1,7 @@
 """From a recipe and a capture to the space, field and sampler of a run."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -10,9 +12,13 @@ from nerf3d.data.capture import Capture
 from nerf3d.errors import InputError
 from nerf3d.fields.hash_grid import HashGrid
 from nerf3d.kernels.hash_grid import GridLayout
+from nerf3d.render.edges import Spacing
 from nerf3d.render.hierarchical import Hierarchical
 from nerf3d.render.occupancy import Occupancy
 from nerf3d.tasks.fit.recipe import CoarseToFine, Fit
+
+SAME_WAY = 0.95
+"""Length of the cameras' mean direction above which they count as looking the same way (within some 18 degrees)."""
 
 
 def space_of(recipe: Fit, capture: Capture) -> Space:
@@ -23,9 +29,14 @@ def space_of(recipe: Fit, capture: Capture) -> Space:
 
 
 def focus_box(capture: Capture, size: float) -> Box:
-    """A cube around the point that the cameras look at; `size` 1 makes it reach to the median camera."""
+    """A cube around the point that the cameras look at; `size` 1 makes it reach to the median camera.
+
+    Cameras that all look the same way meet nowhere; then it lies around the points that structure from motion found.
+    """
     cameras = capture.train.cameras
     middle = focus_point(cameras)
+    if capture.points is not None and len(capture.points) and float(cameras.forward.mean(0).norm()) > SAME_WAY:
+        middle = capture.points.median(0).values
     half = size * float((cameras.center - middle).norm(dim=-1).median())
     if half <= 0:
         raise InputError(
@@ -38,6 +49,8 @@ def build_sampler(recipe: Fit, space: Space, rng: torch.Generator) -> tuple[Samp
     """The sampler, and a module with what it has to keep: an occupancy grid, or fields that are trained along."""
     config = recipe.sampler
     if isinstance(config, Occupancy):
+        if isinstance(space, Contracted) and config.growth == 0:  # or steps of one length would go on to the horizon
+            config = replace(config, growth=0.01)
         sampler = config.build(space)
         return sampler, sampler
     box = space if isinstance(space, Box) else space.focus
@@ -45,7 +58,9 @@ def build_sampler(recipe: Fit, space: Space, rng: torch.Generator) -> tuple[Samp
     if isinstance(config, CoarseToFine):
         coarse = recipe.field.build(space, rng)
         counts = (config.coarse_count, config.fine_count)
-        return Hierarchical(coarse, space, *counts, near=config.near * half, far=config.far * half), coarse
+        near, far = config.near * half, config.far * half
+        spacing: Spacing = "piecewise" if isinstance(space, Contracted) else "linear"
+        return Hierarchical(coarse, space, *counts, near=near, far=far, spacing=spacing), coarse
     fields = [_proposal_field(finest, config.log2_table_size).build(space, rng) for finest in config.finest]
     return config.sampling.build(space, tuple(fields)), nn.ModuleList(fields)
 

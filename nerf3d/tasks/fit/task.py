@@ -87,7 +87,7 @@ class FitTask(nn.Module):
 
     def scene(self) -> Scene:
         """What there is to look at."""
-        light = 1.0 if self.photographs.has_alpha else 0.0
+        light = {"white": 1.0, "black": 0.0}.get(self.recipe.background, float(self.photographs.has_alpha))
         background = torch.full((3,), light, device=self.up.device)
         return Scene(self.field, self._sampler_at(1.0), background, self.photographs.cameras, self.box, self.up)
 
