@@ -24,6 +24,7 @@ from nerf3d.core import Box, Cameras, Scene
 from nerf3d.data.capture import Capture, Photographs
 from nerf3d.data.load import load_capture
 from nerf3d.errors import InputError
+from nerf3d.export.files import whole_file
 from nerf3d.tasks.fit import Fit, FitTask
 
 CONFIG, CAPTURE = "config.yaml", "capture.json"
@@ -142,9 +143,8 @@ def _same_views(a: Photographs, b: Photographs) -> bool:
 
 
 def _write_whole(path: Path, text: str) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _plain(tensors: Iterable[Tensor]) -> list[Any]:

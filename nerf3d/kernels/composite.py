@@ -69,8 +69,7 @@ class _Composite(torch.autograd.Function):
 
         density, color, weights = ctx.saved_tensors
         if torch.is_grad_enabled():  # a second derivative was asked for
-            with torch.enable_grad():
-                outputs = composite_reference(density, color, ctx.samples, ctx.stop)
+            outputs = composite_reference(density, color, ctx.samples, ctx.stop)
             pair = [t for t, needed in zip((density, color), ctx.needs_input_grad) if needed]
             found = iter(torch.autograd.grad(outputs, pair, (dweights, dtotal, dopacity, ddistance), create_graph=True))
             return (*(next(found) if needed else None for needed in ctx.needs_input_grad[:2]), None, None)

@@ -59,7 +59,8 @@ class OccupancySampler(nn.Module):
         self.register_buffer("clear", torch.zeros(cells, dtype=torch.uint8))
 
     alpha: Tensor
-    """Decaying maximum of each cell's opacity over instant-ngp's reference step, a 1024th of the cube's diagonal."""
+    """Decaying maximum of each cell's optical depth over instant-ngp's reference step, a 1024th of the cube's diagonal;
+    for thin cells that is their opacity."""
     clear: Tensor
     """How far each cell is from the next occupied one; 0 in an occupied cell."""
 
@@ -76,22 +77,22 @@ class OccupancySampler(nn.Module):
             pick = torch.randint(max(len(solid), 1), (min(count // 4, len(solid)),), generator=rng, device=flat.device)
             cells = torch.cat([anywhere, solid[pick]])
         flat *= DECAY
-        flat.scatter_reduce_(0, cells, self._opacity(field, cells, rng), "amax")
+        flat.scatter_reduce_(0, cells, self._optical_depth(field, cells, rng), "amax")
         occupied = self.alpha >= min(self.config.threshold, float(self._focus_part().mean()))
         self.clear.copy_(clearance(occupied.to(torch.uint8)))
 
     def _focus_part(self) -> Float[Tensor, "x y z"]:
         """The cells by whose mean the threshold is lowered while the field is still thin: those within the box.
 
-        Far away steps are longer and opacities larger; with those in the mean, all that is near would be dropped.
+        Far away steps are longer and the values larger; with those in the mean, all that is near would be dropped.
         """
         if isinstance(self.space, Box):
             return self.alpha
         part = slice(self.config.resolution // 4, self.config.resolution * 3 // 4)
         return self.alpha[part, part, part]
 
-    def _opacity(self, field: Field, cells: Int64[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n"]:
-        """The opacity of a reference step at one random point in each of the cells."""
+    def _optical_depth(self, field: Field, cells: Int64[Tensor, "n"], rng: torch.Generator) -> Float[Tensor, "n"]:
+        """The optical depth of a reference step at one random point in each of the cells."""
         resolution = self.config.resolution
         index = torch.stack([cells // resolution**2, cells // resolution % resolution, cells % resolution], -1)
         unit = (index + torch.rand(index.shape, generator=rng, device=cells.device)) / resolution

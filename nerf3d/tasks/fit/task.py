@@ -125,7 +125,6 @@ class FitTask(nn.Module):
         weights = self.recipe.weights
         losses = {}
         if weights.coarse:
-            assert isinstance(self.kept, nn.Module)
             proposal = out.samples.proposals[0].samples
             coarse = render(self.kept, batch.rays, lambda *_: proposal, batch.background)  # type: ignore[arg-type]
             losses["coarse"] = self._photometric(coarse.color, batch)
