@@ -108,8 +108,8 @@ class VectorMatrixField(nn.Module):
     def upsample(self, resolution: int) -> None:
         """Put the same function on another grid; exact where the new grid points include the old ones.
 
-        The grids become new parameters, so an optimiser has to be given them. (Autograd remembers the shape of an old parameter for
-        as long as a loss that was computed from it lives: resizing it in place would break the next step.)
+        The grids become new parameters, so an optimiser has to be given them. (Autograd remembers the shape of an old
+        parameter for as long as a loss that was computed from it lives: resizing it in place would break the next step.)
         """
 
         def finer_planes(planes: Tensor) -> nn.Parameter:
