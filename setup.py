@@ -1,4 +1,4 @@
-"""All about the package stands in pyproject.toml, except this: a wheel carries the recipes of configs/ inside of it."""
+"""All about the package stands in pyproject.toml, except this: a wheel carries recipes, models and meshes inside of it."""
 
 import shutil
 from pathlib import Path
@@ -6,12 +6,17 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
+CARRIED = ("configs", "assets/prior", "assets/evaluator", "assets/meshes")
 
-class BuildWithRecipes(build_py):
+
+class BuildWithFiles(build_py):
     def run(self) -> None:
         super().run()
-        if not self.editable_mode:  # an editable installation reads them where they are
-            shutil.copytree("configs", Path(self.build_lib) / "nerf3d" / "configs", dirs_exist_ok=True)
+        if self.editable_mode:  # an editable installation reads them where they are
+            return
+        for folder in CARRIED:
+            if Path(folder).is_dir():
+                shutil.copytree(folder, Path(self.build_lib) / "nerf3d" / folder, dirs_exist_ok=True)
 
 
-setup(cmdclass={"build_py": BuildWithRecipes})
+setup(cmdclass={"build_py": BuildWithFiles})

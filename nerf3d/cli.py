@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 
 from nerf3d import __version__
-from nerf3d.errors import InputError, Interrupted
+from nerf3d.errors import FailedError, InputError, Interrupted
 
 STARTED = time.perf_counter()
 Handler = Callable[[argparse.Namespace], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command. 0: done; 2: what was given cannot be used; 130: interrupted, everything saved that can be."""
+    """Run a command. 0: done; 1: it was done and nothing came of it; 2: what was given cannot be used; 130: interrupted,
+    everything saved that can be.
+    """
     arguments = _parser().parse_args(argv)
     try:
         arguments.run(arguments)
@@ -24,6 +26,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"nerf3d: {where}{error.strerror or error}", file=sys.stderr)
         return 2
+    except FailedError as error:
+        print(f"nerf3d: {error}", file=sys.stderr)
+        return 1
     except Interrupted as error:
         print(f"nerf3d: {error}", file=sys.stderr)
         return 130
@@ -41,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nerf3d {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_fit, _add_render, _add_export, _add_eval, _add_doctor):
+    for add in (_add_text, _add_fit, _add_render, _add_export, _add_eval, _add_doctor):
         add(commands)
     return parser
 
@@ -58,6 +63,36 @@ def _command(commands, name: str, summary: str, examples: str, run: Handler) -> 
     return parser
 
 
+def _add_text(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands,
+        "text",
+        "make a 3D object of a prompt",
+        '  nerf3d text "a blue mushroom"\n'
+        '  nerf3d text "a red cube on top of a blue cylinder" --out runs/tower --seed 3\n'
+        '  nerf3d text "a corgi wearing a top hat" --prior sd15 --device cuda\n'
+        '  nerf3d text "a blue mushroom" --out runs/a-blue-mushroom --resume',
+        _text,
+    )
+    parser.add_argument(
+        "prompt", help="what to make, in English; the embedded prior knows simple things in plain colours"
+    )
+    parser.add_argument("--out", metavar="RUN", help="the run's folder (runs/PROMPT)")
+    parser.add_argument(
+        "--prior", metavar="NAME", help="the model that judges: an alias, a hub id or a folder (the embedded one)"
+    )
+    parser.add_argument("--preset", metavar="NAME", help="a recipe: a name in configs/text, or a .yaml file (by the prior)")
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
+    )
+    parser.add_argument("--max-minutes", metavar="M", type=float, help="until training ends, in place of the steps")
+    parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
+    parser.add_argument("--checkpoint-every", metavar="N", type=_positive, help="steps between checkpoints (a minute)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
+
+
 def _add_fit(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(
         commands,
@@ -71,7 +106,7 @@ def _add_fit(commands) -> None:  # type: ignore[no-untyped-def]
     )
     parser.add_argument("scene", help="a data set (Blender, instant-ngp, nerfstudio, LLFF, COLMAP) or bare photographs")
     parser.add_argument("--out", metavar="RUN", help="the run's folder (runs/SCENE-PRESET)")
-    parser.add_argument("--preset", metavar="NAME", help="a recipe: a name in configs/, or a .yaml file (by the data)")
+    parser.add_argument("--preset", metavar="NAME", help="a recipe: a name in configs/fit, or a .yaml file (by the data)")
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
     )
@@ -134,6 +169,30 @@ def _add_eval(commands) -> None:  # type: ignore[no-untyped-def]
 
 def _add_doctor(commands) -> None:  # type: ignore[no-untyped-def]
     _command(commands, "doctor", "say what this machine has, and what would help", "  nerf3d doctor", _doctor)
+
+
+def _text(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
+    from nerf3d.commands.text import text
+
+    outcome = text(
+        arguments.prompt,
+        arguments.out,
+        arguments.prior,
+        arguments.preset,
+        tuple(arguments.set),
+        arguments.steps,
+        arguments.max_minutes,
+        arguments.seed,
+        arguments.checkpoint_every,
+        arguments.resume,
+        arguments.device,
+        STARTED,
+    )
+    if outcome.asset is None:
+        raise FailedError(f"{outcome.collapse}; nothing came of it, try another --seed or other words")
 
 
 def _fit(arguments: argparse.Namespace) -> None:

@@ -91,21 +91,22 @@ def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
     return result
 
 
-def recipes() -> list[str]:
-    """The names of the recipes that come with the program."""
-    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+def recipes(story: str) -> list[str]:
+    """The names of the recipes for a story that come with the program: those in configs/STORY."""
+    return sorted(path.stem for path in (RECIPES / story).glob("*.yaml"))
 
 
-def find_recipe(name: str) -> Path:
+def find_recipe(name: str, story: str) -> Path:
     """The file of a recipe: one of ours by its name, or a person's own by a path that ends in .yaml."""
-    if name in recipes():
-        return RECIPES / f"{name}.yaml"
+    known = recipes(story)
+    if name in known:
+        return RECIPES / story / f"{name}.yaml"
     own = Path(name)
     if own.suffix in (".yaml", ".yml"):
         if own.is_file():
             return own
-        raise InputError(f"there is no recipe file {name}; check the path, or use one of: {', '.join(recipes())}")
-    raise InputError(f"there is no recipe {name!r}{did_you_mean(name, recipes())}; choose from: {', '.join(recipes())}")
+        raise InputError(f"there is no recipe file {name}; check the path, or use one of: {', '.join(known)}")
+    raise InputError(f"there is no recipe {name!r}{did_you_mean(name, known)}; choose from: {', '.join(known)}")
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, path: Path, seen: set[int]) -> None:

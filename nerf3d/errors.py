@@ -1,4 +1,4 @@
-"""The two ways in which a command ends early on purpose."""
+"""The ways in which a command ends other than well, on purpose."""
 
 
 class InputError(Exception):
@@ -10,3 +10,7 @@ class InputError(Exception):
 
 class Interrupted(Exception):
     """Ctrl-C arrived, the state was saved, and the text says where. The command line program ends with exit code 130."""
+
+
+class FailedError(Exception):
+    """All was done and nothing came of it; the text says what happened. The command line program ends with exit code 1."""

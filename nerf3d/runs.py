@@ -1,7 +1,7 @@
 """Runs: folders that hold all that a story left behind, and the way back from them to a scene.
 
 RUN/config.yaml        what was run, complete and reloadable
-RUN/capture.json       the cameras, the box and the up direction: a run can be watched without its photographs
+RUN/capture.json       of photographs: cameras, box and up direction; the run can be watched without them
 RUN/checkpoints/       see `nerf3d.checkpoint`
 RUN/metrics.jsonl      one line every so often in training; also as TensorBoard events in RUN/tensorboard
 RUN/media/             pictures and films
@@ -26,6 +26,8 @@ from nerf3d.data.load import load_capture
 from nerf3d.errors import InputError
 from nerf3d.export.files import whole_file
 from nerf3d.tasks.fit import Fit, FitTask
+from nerf3d.tasks.text import Text
+from nerf3d.tasks.text.scenery import Scenery
 
 CONFIG, CAPTURE = "config.yaml", "capture.json"
 
@@ -34,10 +36,10 @@ CONFIG, CAPTURE = "config.yaml", "capture.json"
 class RunConfig:
     """What config.yaml says."""
 
-    data: str
-    """The folder with the photographs."""
+    source: str
+    """The folder with the photographs, or the prompt."""
     seed: int
-    recipe: Fit
+    recipe: Fit | Text
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,17 @@ def check_new(folder: Path) -> None:
         raise InputError(f"{folder} cannot be used ({error.strerror}); choose another folder with --out") from error
 
 
-def begin_run(folder: Path, config: RunConfig, capture: Capture) -> Run:
-    """Make the folder of a new run. InputError where there is one already, or where it cannot be written."""
+def begin_run(folder: Path, config: RunConfig, capture: Capture | None = None) -> Run:
+    """Make the folder of a new run; what was captured goes along for runs that are made of photographs.
+
+    InputError where there is a run already, or where the folder cannot be written.
+    """
     check_new(folder)
     there = folder.exists()
     try:
         (folder / "media").mkdir(parents=True)
-        _write_whole(folder / CAPTURE, json.dumps(_capture_to_plain(capture)))
+        if capture is not None:
+            _write_whole(folder / CAPTURE, json.dumps(_capture_to_plain(capture)))
         dump_yaml(to_plain(config), folder / CONFIG)  # last: a folder with a configuration is a run
     except (OSError, InputError) as error:
         for leftover in folder.iterdir() if folder.is_dir() else ():
@@ -95,7 +101,7 @@ def open_run(folder: Path) -> Run:
     return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
 
 
-def change_recipe(run: Run, recipe: Fit) -> Run:
+def change_recipe(run: Run, recipe: Fit | Text) -> Run:
     """The same run with another recipe in its configuration, on disk too."""
     config = replace(run.config, recipe=recipe)
     dump_yaml(to_plain(config), run.folder / CONFIG)
@@ -103,20 +109,26 @@ def change_recipe(run: Run, recipe: Fit) -> Run:
 
 
 def load_scene(run: Run) -> tuple[Scene, int]:
-    """What the run has learnt so far, and after how many steps. Needs no photographs."""
+    """What the run has learnt so far, and after how many steps. Needs neither photographs nor a teacher."""
     checkpoint = load_latest(run.folder)
     if checkpoint is None:
-        raise InputError(f"{run.folder} has no checkpoint yet; let `nerf3d fit` run longer, or go on with --resume")
-    capture = _capture_from_plain(run.folder / CAPTURE)
-    task = FitTask(run.config.recipe, capture, torch.Generator().manual_seed(run.config.seed))
-    restore({"task": task}, checkpoint)
-    task.requires_grad_(False).eval()
-    return task.scene(), checkpoint.step
+        raise InputError(f"{run.folder} has no checkpoint yet; let it run longer, or go on with --resume")
+    rng = torch.Generator().manual_seed(run.config.seed)
+    recipe = run.config.recipe
+    made: FitTask | Scenery
+    if isinstance(recipe, Fit):
+        made = FitTask(recipe, _capture_from_plain(run.folder / CAPTURE), rng)
+        restore({"task": made}, checkpoint)
+    else:
+        made = Scenery(recipe, rng)
+        restore({"scenery": made}, checkpoint)
+    made.requires_grad_(False).eval()
+    return made.scene(), checkpoint.step
 
 
 def held_out(run: Run) -> Photographs:
     """The photographs that the run did not see, read again from where they were."""
-    folder = Path(run.config.data)
+    folder = Path(run.config.source)
     capture = load_capture(folder)
     check_same(run, capture, folder)
     return capture.test
@@ -128,7 +140,7 @@ def check_same(run: Run, capture: Capture, folder: Path) -> None:
     if not (_same_views(capture.train, kept.train) and _same_views(capture.test, kept.test)):
         raise InputError(
             f"{run.folder} was made from other photographs or cameras than those of {folder}; give the scene that it "
-            f"was made from ({run.config.data}, as it was then), or begin a new run with another --out"
+            f"was made from ({run.config.source}, as it was then), or begin a new run with another --out"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from nerf3d.core import Group, Task
+from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
 
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
@@ -79,12 +80,13 @@ def begin(task: Task, rng: torch.Generator, make_optimizer: MakeOptimizer, secon
 
 
 def train(
-    task: Task, state: Progress, budget: Budget, weights: Mapping[str, float], warmup: int = 0
+    task: Task, state: Progress, budget: Budget, weights: Mapping[str, float | Schedule], warmup: int = 0
 ) -> Iterator[Report]:
     """Train until the budget is spent, from wherever `state` is, and keep it up to date.
 
-    The rates follow each group's schedule over the budget, after rising for `warmup` steps. A loss that is not a number
-    ends the run with an InputError before it can spoil the parameters.
+    The rates follow each group's schedule over the budget, after rising for `warmup` steps. `weights` are those of the
+    losses, by name: numbers, or schedules over the budget; a loss that is not among them counts as it is. One that is not
+    a number ends the run with an InputError before it can spoil the parameters.
     """
     clock = time.perf_counter() - state.seconds
     while (progress := budget.progress(state.step, state.seconds)) < 1:
@@ -98,7 +100,9 @@ def train(
             _follow(optimizer, groups)
             for group, settings in zip(groups, optimizer.param_groups, strict=True):
                 settings["lr"] = rise * group.rate(progress)
-            total = torch.stack([weights.get(name, 1.0) * loss for name, loss in update.losses.items()]).sum()
+            total = torch.stack(
+                [_now(weights.get(name, 1.0), progress) * loss for name, loss in update.losses.items()]
+            ).sum()
             if not bool(torch.isfinite(total)):
                 spoilt = [name for name, loss in update.losses.items() if not bool(torch.isfinite(loss))]
                 raise InputError(
@@ -114,6 +118,10 @@ def train(
         state.step += 1
         state.seconds = time.perf_counter() - clock
         yield Report(state.step, state.seconds, budget.progress(state.step, state.seconds), losses, figures, rate)
+
+
+def _now(weight: float | Schedule, progress: float) -> float:
+    return weight(progress) if callable(weight) else weight
 
 
 def _as_dicts(groups: list[Group]) -> list[dict[str, Any]]:

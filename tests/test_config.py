@@ -218,19 +218,22 @@ def test_override_refuses_what_is_no_assignment(assignment: str) -> None:
 
 def test_recipes_are_found_by_name_or_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(config, "RECIPES", tmp_path)
-    (tmp_path / "ngp_blender.yaml").write_text("steps: 3\n")
-    (tmp_path / "nerf2020.yaml").write_text("steps: 4\n")
-    assert recipes() == ["nerf2020", "ngp_blender"]
-    assert load_yaml(find_recipe("nerf2020")) == {"steps": 4}
-    assert find_recipe(str(tmp_path / "nerf2020.yaml")) == tmp_path / "nerf2020.yaml"
+    (tmp_path / "fit").mkdir()
+    (tmp_path / "fit" / "ngp_blender.yaml").write_text("steps: 3\n")
+    (tmp_path / "fit" / "nerf2020.yaml").write_text("steps: 4\n")
+    assert recipes("fit") == ["nerf2020", "ngp_blender"]
+    assert recipes("text") == []
+    assert load_yaml(find_recipe("nerf2020", "fit")) == {"steps": 4}
+    own = tmp_path / "fit" / "nerf2020.yaml"
+    assert find_recipe(str(own), "text") == own
     with pytest.raises(
         InputError, match=r"'ngp_blendr' \(did you mean 'ngp_blender'\?\); choose from: nerf2020, ngp_bl"
     ):
-        find_recipe("ngp_blendr")
+        find_recipe("ngp_blendr", "fit")
     with pytest.raises(InputError, match=r"there is no recipe file other\.yaml"):
-        find_recipe("other.yaml")
+        find_recipe("other.yaml", "fit")
     with pytest.raises(InputError, match="there is no recipe"):
-        find_recipe("../configs/nerf2020")
+        find_recipe("../fit/nerf2020", "fit")
 
 
 def test_the_recipes_folder_is_the_repositorys() -> None:

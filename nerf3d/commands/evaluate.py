@@ -52,7 +52,9 @@ def evaluate(run: Path | str) -> Evaluation:
     scene, step = load_scene(opened)
     test = held_out(opened)
     if len(test) == 0:
-        raise InputError(f"{opened.config.data} has no photographs that were held out, so there is nothing to measure")
+        raise InputError(
+            f"{opened.config.source} has no photographs that were held out, so there is nothing to measure"
+        )
     judged, reason = lpips_available()
     if not judged:
         say(f"without LPIPS: {reason}")
@@ -71,7 +73,7 @@ def evaluate(run: Path | str) -> Evaluation:
         if len(pictures) < 2 * SHEET_VIEWS and index % max(len(test) // SHEET_VIEWS, 1) == 0:
             pictures += [color_picture(rendered), color_picture(truth)]
     if not views:
-        raise InputError(f"the masks of {opened.config.data} cover all that was held out, so nothing can be measured")
+        raise InputError(f"the masks of {opened.config.source} cover all that was held out, so nothing can be measured")
     result = Evaluation(
         psnr=_mean([view.psnr for view in views]),
         ssim=_mean([view.ssim for view in views]),

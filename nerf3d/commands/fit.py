@@ -3,35 +3,27 @@
 import math
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
-from signal import SIGINT, default_int_handler, getsignal, signal
-from threading import current_thread, main_thread
-from types import FrameType
 
 import torch
 
-from nerf3d.checkpoint import collect, load_latest, restore, save
+from nerf3d.commands.training import Watch, run_training
 from nerf3d.config import find_recipe, from_plain, load_yaml, override
-from nerf3d.console import say, training_bar
+from nerf3d.console import say
 from nerf3d.core import Scene
 from nerf3d.data.capture import Capture, Photographs
 from nerf3d.data.load import load_capture
-from nerf3d.errors import InputError, Interrupted
+from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.kernels.adam import Adam
-from nerf3d.logs import Logs
 from nerf3d.metrics.pictures import psnr
 from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, check_same, open_run
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
 from nerf3d.tasks.fit.sanity import check_recipe
-from nerf3d.train import Budget, Progress, Report, begin, train
+from nerf3d.train import Budget, Progress, Report
 
 PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
-SECONDS_BETWEEN_CHECKPOINTS = 60.0
 PREVIEW_SIZE, FINAL_SIZE = 128, 400
 """The longest side of pictures that are made on the way, when the field is foggy and slow to look at, and at the end."""
 SUMMARY_VIEWS = 4
@@ -61,7 +53,7 @@ def fit(
     Raises InputError for input that cannot be used, and Interrupted after Ctrl-C, when the state is saved.
     """
     started = time.perf_counter() if started is None else started
-    chip = _device(device)
+    chip = chosen_device(device)
     if checkpoint_every is not None and checkpoint_every < 1:
         raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
     folder = Path(scene)
@@ -76,7 +68,9 @@ def fit(
     for note in capture.notes:
         say(note)
     if resume:
-        run = _resumed(Path(out) if out is not None else None, folder, capture, preset, settings, steps, max_minutes)
+        run = _resumed(
+            Path(out) if out is not None else None, folder, capture, preset, settings, steps, max_minutes, seed
+        )
         task = _task(run.config, capture, chip)
     else:
         preset = preset or ("ngp_blender" if capture.box is not None else "ngp_capture")
@@ -89,7 +83,7 @@ def fit(
     return _train(run, task, capture, checkpoint_every, chip, started)
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
@@ -101,7 +95,7 @@ def _device(name: str) -> torch.device:
 
 
 def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
-    path = find_recipe(preset)
+    path = find_recipe(preset, "fit")
     recipe = from_plain(Fit, override(load_yaml(path), settings), str(path))
     check_recipe(recipe, str(path))
     return recipe
@@ -116,6 +110,7 @@ def _with_budget(recipe: Fit, steps: int | None, minutes: float | None) -> Fit:
 
 
 def _task(config: RunConfig, capture: Capture, device: torch.device) -> FitTask:
+    assert isinstance(config.recipe, Fit)
     return FitTask(config.recipe, capture.to(device), torch.Generator().manual_seed(config.seed)).to(device)
 
 
@@ -127,63 +122,43 @@ def _resumed(
     settings: tuple[str, ...],
     steps: int | None,
     minutes: float | None,
+    seed: int,
 ) -> Run:
     if folder is None:
         raise InputError("--resume needs to know which run: name its folder with --out")
     if preset is not None or settings:
         raise InputError("a run that is resumed keeps its recipe; leave out --preset and --set, or begin a new run")
     run = open_run(folder)
+    _recipe_of(run)
+    if seed not in (0, run.config.seed):
+        raise InputError(
+            f"a run that is resumed keeps its seed, {run.config.seed}; leave out --seed, or begin a new run"
+        )
     check_same(run, capture, scene)
     if steps is not None or minutes is not None:
-        run = change_recipe(run, _with_budget(run.config.recipe, steps, minutes))
+        run = change_recipe(run, _with_budget(_recipe_of(run), steps, minutes))
     return run
+
+
+def _recipe_of(run: Run) -> Fit:
+    if not isinstance(run.config.recipe, Fit):
+        raise InputError(f"{run.folder} was not made from photographs; go on with it by the command that began it")
+    return run.config.recipe
 
 
 def _train(
     run: Run, task: FitTask, capture: Capture, checkpoint_every: int | None, device: torch.device, started: float
 ) -> Run:
-    recipe = run.config.recipe
-    budget = Budget(recipe.steps, recipe.minutes)
-    rng = torch.Generator(device).manual_seed(run.config.seed + 2**32)  # not the numbers that made the parameters
-    state = begin(task, rng, Adam)
-    checkpoint = load_latest(run.folder)
-    if checkpoint is not None:
-        restore({"task": task, "progress": state}, checkpoint)
-        say(f"going on at step {state.step}, after {state.seconds:.0f} s")
-    state.seconds += time.perf_counter() - started
-    saved = time.perf_counter()
-    seen = budget.progress(state.step, state.seconds)
-
-    def keep() -> None:
-        if not all(bool(p.isfinite().all()) for p in task.parameters()):
-            raise InputError(
-                f"training went wrong before step {state.step}: a parameter is not a number any more; nothing was saved "
-                f"since the last checkpoint in {run.folder}; begin again with a lower rate or another seed"
-            )
-        save(run.folder, state.step, collect({"task": task, "progress": state}))
-
-    with _ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
-        smooth = Smooth()
-        for report in train(task, state, budget, asdict(recipe.weights), recipe.warmup):
-            smooth.add(report)
-            bar.show(report.progress, smooth.words(report))
-            logs.add(report)
-            for at in PREVIEWS_AT:
-                if seen < at <= report.progress:
-                    _preview(run, task.scene(), capture.test, report.step)
-            seen = report.progress
-            due = time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS
-            if report.step % checkpoint_every == 0 if checkpoint_every else due:
-                keep()
-                saved = time.perf_counter()
-            if pressed.is_set:
-                keep()
-                raise Interrupted(
-                    f"stopped at step {state.step} after {state.seconds:.0f} s, at {smooth.psnr:.1f} dB in training, and "
-                    f"saved; "
-                    f"go on with: nerf3d fit {_quoted(run.config.data)} --out {_quoted(run.folder)} --resume"
-                )
-        keep()
+    smooth = Smooth()
+    watch = Watch(
+        smooth.add,
+        smooth.words,
+        lambda step: _preview(run, task.scene(), capture.test, step),
+        PREVIEWS_AT,
+        f"nerf3d fit {_quoted(run.config.source)} --out {_quoted(run.folder)} --resume",
+    )
+    weights = vars(task.recipe.weights)
+    state = run_training(run, task, {"task": task}, weights, checkpoint_every, device, started, watch)
     _say_how_it_went(run, task.scene(), capture.test, state)
     return run
 
@@ -204,36 +179,9 @@ class Smooth:
         if elapsed > 0:
             self.rate = samples / elapsed if math.isnan(self.rate) else 0.98 * self.rate + 0.02 * samples / elapsed
 
-    def words(self, report: Report) -> str:
-        left = report.seconds * (1 - report.progress) / max(report.progress, 1e-6)
+    def words(self) -> str:
         rate = "" if math.isnan(self.rate) else f"  {self.rate / 1000:.0f} k samples/s"
-        return f"step {report.step}  {self.psnr:.1f} dB in training{rate}  {int(left) // 60}:{int(left) % 60:02d} left"
-
-
-class Pressed:
-    is_set = False
-
-
-@contextmanager
-def _ctrl_c() -> Iterator[Pressed]:
-    """The first Ctrl-C is noted, so that a step is never left half done; the second one interrupts at once."""
-    pressed = Pressed()
-    if current_thread() is not main_thread():
-        yield pressed
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        if pressed.is_set:
-            default_int_handler(number, frame)
-        pressed.is_set = True
-        say("stopping after this step; once more to stop at once, without saving")
-
-    before = getsignal(SIGINT)
-    signal(SIGINT, note)
-    try:
-        yield pressed
-    finally:
-        signal(SIGINT, before)
+        return f"{self.psnr:.1f} dB in training{rate}"
 
 
 def _preview(run: Run, scene: Scene, test: Photographs, step: int) -> None:

@@ -144,3 +144,23 @@ def nearest_rotation(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]
     sign = torch.det(u @ vh)
     ones = torch.ones_like(sign)
     return u @ torch.diag_embed(torch.stack([ones, ones, sign], -1)) @ vh
+
+
+def standing(
+    azimuth: Float[Tensor, "b"],
+    elevation: Float[Tensor, "b"],
+    distance: Float[Tensor, "b"],
+    fov: Float[Tensor, "b"],
+    size: int,
+) -> Cameras:
+    """Cameras that look at the origin, z up, with square pictures. Angles in degrees.
+
+    Azimuth 0 looks at the front (from -y), 90 from +x; elevation 90 looks down from above.
+    """
+    a, e = torch.deg2rad(azimuth), torch.deg2rad(elevation.clamp(-89.9, 89.9))
+    outward = torch.stack([torch.sin(a) * torch.cos(e), -torch.cos(a) * torch.cos(e), torch.sin(e)], -1)
+    eye = distance[:, None] * outward
+    pose = look_at(eye, torch.zeros(3), torch.tensor([0.0, 0.0, 1.0]))
+    focal = 0.5 * size / torch.tan(torch.deg2rad(fov) / 2)
+    intrinsics = torch.stack([focal, focal, torch.full_like(focal, size / 2), torch.full_like(focal, size / 2)], -1)
+    return Cameras(pose, intrinsics, torch.zeros(len(pose), 5), size, size)

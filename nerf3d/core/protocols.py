@@ -36,10 +36,10 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Guidance(Protocol):
-    """Pictures in, named scalars out; the gradient flows into the pictures."""
+    """Pictures in, named scalars out; the gradient flows into the pictures. `progress` is that of `Task.step`."""
 
     def __call__(
-        self, images: Float[Tensor, "b h w 3"], cameras: Cameras, step: int, rng: torch.Generator | None
+        self, images: Float[Tensor, "b h w 3"], cameras: Cameras, progress: float, rng: torch.Generator | None
     ) -> dict[str, Tensor]: ...
 
 

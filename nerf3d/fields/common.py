@@ -1,5 +1,7 @@
 """What every field needs: a space that moves with it, densities in the world's units, layers from a given rng."""
 
+from typing import Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -48,6 +50,13 @@ class Region(nn.Module):
     def density(self, per_length: Float[Tensor, "n"], x: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         """Turn a density per reference length into one in 1 / world unit that is 0 outside of the space."""
         return torch.where(self.contains(x), per_length / reference_length(self.space), 0.0)
+
+
+@runtime_checkable
+class Networked(Protocol):
+    """A field that tells its networks from its grids, which may learn at another rate."""
+
+    def networks(self) -> list[nn.Parameter]: ...
 
 
 def linear(inputs: int, outputs: int, rng: torch.Generator, bias: bool = True) -> nn.Linear:

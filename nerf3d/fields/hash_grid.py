@@ -22,13 +22,17 @@ from nerf3d.kernels.mlp import mlp
 
 @dataclass(frozen=True)
 class HashGrid:
-    """The grid's layout, the networks' width and the number of hidden layers of each."""
+    """The grid's layout, the networks' width and the number of hidden layers of each.
+
+    `view_dependent` colors change with the direction from which they are seen; others are the surface's own.
+    """
 
     layout: GridLayout = default(default_factory=GridLayout)
     width: int = 64
     density_layers: int = 1
     color_layers: int = 2
     geometry_features: int = 16
+    view_dependent: bool = True
 
     def build(self, space: Space, rng: torch.Generator) -> "HashGridField":
         return HashGridField(self, space, rng)
@@ -43,8 +47,13 @@ class HashGridField(nn.Module):
         self.table = nn.Parameter(table.uniform_(-1e-4, 1e-4, generator=rng))
         features, width = config.geometry_features, config.width
         self.density_network = _network([self.layout.width, *[width] * config.density_layers, features], rng)
-        color_inputs = features + SPHERICAL_HARMONICS
+        self.view_dependent = config.view_dependent
+        color_inputs = features + (SPHERICAL_HARMONICS if config.view_dependent else 0)
         self.color_network = _network([color_inputs, *[width] * config.color_layers, 3], rng)
+
+    def networks(self) -> list[nn.Parameter]:
+        """What learns more slowly than the grid."""
+        return [*self.density_network, *self.color_network]
 
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         return self._density(x, self._geometry(x))
@@ -52,7 +61,7 @@ class HashGridField(nn.Module):
     def forward(self, x: Float[Tensor, "n 3"], d: Float[Tensor, "n 3"]) -> Radiance:
         h = self._geometry(x)
         # Transposed twice: the kernels keep features in rows, and joining rows copies nothing point by point.
-        inputs = torch.cat([h.t(), spherical_harmonics(d).t()]).t()
+        inputs = torch.cat([h.t(), spherical_harmonics(d).t()]).t() if self.view_dependent else h
         return Radiance(self._density(x, h), torch.sigmoid(mlp(inputs, list(self.color_network))))
 
     def _geometry(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n features"]:

@@ -59,6 +59,10 @@ class FrequencyMLPField(nn.Module):
         self.color_layer = linear(config.width + direction, config.color_width, rng)
         self.color_head = linear(config.color_width, 3, rng)
 
+    def networks(self) -> list[nn.Parameter]:
+        """All of it: there is no grid that learns faster."""
+        return list(self.parameters())
+
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         return self._density(self._features(x), x)
 

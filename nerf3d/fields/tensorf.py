@@ -87,6 +87,10 @@ class VectorMatrixField(nn.Module):
     def resolution(self) -> int:
         return self.density_lines.shape[1]
 
+    def networks(self) -> list[nn.Parameter]:
+        """What learns more slowly than planes and lines."""
+        return [*self.basis.parameters(), *self.color_network.parameters()]
+
     def density(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]:
         return self._density(x, *_coordinates(self.region.to_unit(x)))
 

@@ -19,6 +19,9 @@ from nerf3d.kernels.march import Lattice, Marched, clearance, interleave, march,
 DECAY = 0.95
 FIRST_LIMIT = 6
 """Intervals that the first round gives each ray; on a finished surface most rays need no more."""
+FINER = 2
+"""How many times shorter the steps are without chance. In training random offsets average the error of a long step away;
+one picture has nothing to average over. (Worth 0.2 to 0.4 dB on finished fields; 4 is no better than 2.)"""
 ALL_CELLS_UNTIL = 256
 """Steps during which an update asks about every cell; afterwards about a quarter at random and a quarter of the occupied."""
 
@@ -54,6 +57,7 @@ class OccupancySampler(nn.Module):
         box = space if isinstance(space, Box) else space.focus
         self.side = float(box.size.max())
         self.lattice = Lattice(self.side / config.steps_per_side, config.growth)
+        self.fine = Lattice(self.lattice.step / FINER, config.growth / FINER)
         cells = (config.resolution,) * 3
         self.register_buffer("alpha", torch.zeros(cells))
         self.register_buffer("clear", torch.zeros(cells, dtype=torch.uint8))
@@ -111,11 +115,12 @@ class OccupancySampler(nn.Module):
         near, far = self.space.clip(rays)
         near, far = near.clamp_min(config.near * half), far.clamp_max(config.far * half)
         count = len(rays)
+        lattice = self.lattice if rng is not None else self.fine
         jitter = torch.full((count,), 0.5, device=device)
         if rng is not None:
             jitter = torch.rand(count, generator=rng, device=device)
-        first = (self.lattice.unwarp(near) - jitter).ceil().clamp_min(0).long()
-        last = (self.lattice.unwarp(far) - jitter).floor().clamp_min(0).long()
+        first = (lattice.unwarp(near) - jitter).ceil().clamp_min(0).long()
+        last = (lattice.unwarp(far) - jitter).floor().clamp_min(0).long()
         last = torch.where(far > near, last, first)
         alive = (first < last).nonzero()[:, 0]
         depth = torch.zeros(len(alive), device=device)
@@ -134,7 +139,7 @@ class OccupancySampler(nn.Module):
                 limit,
                 self.clear,
                 self.space,
-                self.lattice,
+                lattice,
             )
             lit, depth = still_lit(field.density(part.middle), part, depth, config.stop)
             parts.append(part)

@@ -27,7 +27,7 @@ def capture() -> Capture:
 
 
 def recipe(*settings: str, preset: str = "ngp_blender") -> Fit:
-    return from_plain(Fit, override(load_yaml(find_recipe(preset)), settings), "a test")
+    return from_plain(Fit, override(load_yaml(find_recipe(preset, "fit")), settings), "a test")
 
 
 def run(capture: Capture, plan: Fit, steps: int, until: int | None = None) -> tuple[FitTask, list[Report], Progress]:
@@ -233,7 +233,7 @@ def test_all_cameras_at_one_point_are_refused(capture: Capture) -> None:
 
 def test_recipes_with_sense() -> None:
     check_recipe(Fit(), "the defaults")
-    for name in recipes():
+    for name in recipes("fit"):
         check_recipe(recipe(preset=name), name)
     for settings, _ in VARIANTS.values():
         check_recipe(recipe(*settings), "a variant")

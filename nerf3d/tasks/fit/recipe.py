@@ -1,4 +1,4 @@
-"""What a reconstruction consists of, as plain values: the recipes in configs/ state what differs from these defaults."""
+"""What a reconstruction consists of, as plain values: those in configs/fit state what differs from these defaults."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from nerf3d.core import Cameras, Group, Rays, Rendering, Sampler, Scene, Update
 from nerf3d.core.schedules import Decay
 from nerf3d.data.capture import Capture
+from nerf3d.fields.common import Networked
 from nerf3d.fields.tensorf import VectorMatrix, VectorMatrixField
 from nerf3d.render.distortion import distortion
 from nerf3d.render.occupancy import OccupancySampler
@@ -63,9 +64,9 @@ class FitTask(nn.Module):
 
     def players(self) -> dict[str, list[Group]]:
         rate, recipe = self.recipe.rate, self.recipe
-        named = [*self.field.named_parameters(), *self.kept.named_parameters()]
-        networks = [p for name, p in named if "network" in name or "basis" in name]
-        grids = [p for name, p in named if not ("network" in name or "basis" in name)]
+        networks = [p for m in self.modules() if isinstance(m, Networked) for p in m.networks()]
+        slow = {id(p) for p in networks}
+        grids = [p for m in (self.field, self.kept) for p in m.parameters() if id(p) not in slow]
         groups = [Group(grids, rate), Group(networks, recipe.network_rate or rate)]
         for correction in (self.appearance, self.poses):
             if correction is not None:  # nerfacto's rates for poses; the colours' maps may follow as quickly

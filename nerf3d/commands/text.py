@@ -1,0 +1,154 @@
+"""`nerf3d text`: a prompt in, a run with a film, pictures, a mesh and figures out."""
+
+import shlex
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from nerf3d.assets import PRIOR
+from nerf3d.commands.fit import chosen_device
+from nerf3d.commands.outcome import Outcome, present
+from nerf3d.commands.training import Watch, run_training
+from nerf3d.config import find_recipe, from_plain, load_yaml, override
+from nerf3d.console import say
+from nerf3d.core import Guidance
+from nerf3d.data.world.captions import view_compass
+from nerf3d.errors import InputError
+from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.guidance.teachers import open_teacher
+from nerf3d.render.picture import render_picture
+from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, open_run
+from nerf3d.tasks.text import Text, TextTask
+from nerf3d.tasks.text.collapse import Collapsed, Monitor
+from nerf3d.tasks.text.scenery import with_resolution
+from nerf3d.train import Budget
+
+MOST_WORDS = 100
+PREVIEWS_AT = (0.1, 0.25, 0.5, 0.75, 1.0)
+PREVIEW_SIZE = 96
+TRIES = 3
+
+
+def text(
+    prompt: str,
+    out: Path | str | None = None,
+    prior: str | None = None,
+    preset: str | None = None,
+    settings: tuple[str, ...] = (),
+    steps: int | None = None,
+    max_minutes: float | None = None,
+    seed: int = 0,
+    checkpoint_every: int | None = None,
+    resume: bool = False,
+    device: str = "cpu",
+    started: float | None = None,
+) -> Outcome:
+    """Make a 3D object of a prompt: a run folder with turntable.mp4, preview.png, asset.glb and metrics.json.
+
+    `prior` is the model that judges: None for the embedded one, an alias, a hub id, or a folder of a diffusers pipeline;
+    `preset` a recipe (None: the one for that prior). The rest is as in `fit`. A run that collapses (nothing there, fog
+    everywhere, a flat sheet) is begun again with other random numbers, twice at most; whether the last one collapsed too
+    is in the outcome, and then there is no mesh.
+
+    Raises InputError for input that cannot be used, and Interrupted after Ctrl-C, when the state is saved.
+    """
+    started = time.perf_counter() if started is None else started
+    chip = chosen_device(device)
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
+    if not 0 <= seed < 2**62:
+        raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^62 - 1")
+    check_prompt(prompt)
+    if resume:
+        run = _resumed(prompt, Path(out) if out is not None else None, steps, max_minutes)
+        return present(_train(run, checkpoint_every, chip, started))
+    recipe = _recipe(prior, preset, settings, steps, max_minutes)
+    target = Path(out) if out is not None else Path("runs") / _slug(prompt)
+    check_new(target)
+    for attempt in range(TRIES):
+        where = target if attempt == 0 else target.with_name(f"{target.name}-retry{attempt}")
+        run = begin_run(where, RunConfig(prompt, seed + 1000 * attempt, recipe))
+        try:
+            return present(_train(run, checkpoint_every, chip, started))
+        except Collapsed as collapse:
+            say(f"{collapse}; {'trying other random numbers' if attempt + 1 < TRIES else 'giving up'}")
+            reason = str(collapse)
+    return Outcome(run, None, reason)
+
+
+def check_prompt(prompt: str) -> None:
+    """InputError for prompts that no teacher can make sense of."""
+    if not prompt.strip():
+        raise InputError("the prompt is empty; say what to make, as in: nerf3d text 'a blue mushroom'")
+    words = len(prompt.split())
+    if words > MOST_WORDS or len(prompt) > 20 * MOST_WORDS:
+        raise InputError(f"a prompt of {words} words is longer than any teacher reads; say it in {MOST_WORDS} or fewer")
+
+
+def _recipe(
+    prior: str | None, preset: str | None, settings: tuple[str, ...], steps: int | None, minutes: float | None
+) -> Text:
+    path = find_recipe(preset or ("builtin" if prior in (None, "builtin") else "dreamfusion_sd"), "text")
+    recipe = from_plain(Text, override(load_yaml(path), settings), str(path))
+    if prior is not None:
+        recipe = replace(recipe, teacher=prior)
+    return _with_budget(recipe, steps, minutes)
+
+
+def _with_budget(recipe: Text, steps: int | None, minutes: float | None) -> Text:
+    if steps is not None or minutes is not None:
+        recipe = replace(recipe, steps=steps, minutes=minutes)
+    Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
+    return recipe
+
+
+def _resumed(prompt: str, folder: Path | None, steps: int | None, minutes: float | None) -> Run:
+    if folder is None:
+        raise InputError("--resume needs to know which run: name its folder with --out")
+    run = open_run(folder)
+    if not isinstance(run.config.recipe, Text):
+        raise InputError(f"{folder} was not made from a prompt; go on with it by `nerf3d fit`, or choose another --out")
+    if run.config.source != prompt:
+        raise InputError(
+            f"{folder} was made from {run.config.source!r}; give that prompt, or begin a new run with --out"
+        )
+    if steps is not None or minutes is not None:
+        run = change_recipe(run, _with_budget(run.config.recipe, steps, minutes))
+    return run
+
+
+def _train(run: Run, checkpoint_every: int | None, device: torch.device, started: float) -> Run:
+    recipe = run.config.recipe
+    assert isinstance(recipe, Text)
+    rng = torch.Generator().manual_seed(run.config.seed)
+    task = TextTask(recipe, _guidance(run.config.source, recipe, device, rng), rng).to(device)
+    kept = {"scenery": task.scenery} | ({"student": task.student} if task.student is not None else {})
+    monitor = Monitor()
+    said = f"nerf3d text {shlex.quote(run.config.source)} --out {shlex.quote(str(run.folder))} --resume"
+    watch = Watch(monitor.see, monitor.state, lambda step: _preview(run, task, step), PREVIEWS_AT, said)
+    state = run_training(run, task, kept, vars(recipe.weights), checkpoint_every, device, started, watch)
+    say(f"{state.step} steps in {state.seconds:.0f} s; the run is in {run.folder}")
+    return run
+
+
+def _guidance(prompt: str, recipe: Text, device: torch.device, rng: torch.Generator) -> Guidance:
+    """The teacher, told what to look for. Its text encoder is not kept."""
+    teacher = open_teacher(PRIOR if recipe.teacher == "builtin" else recipe.teacher, device)
+    wording = view_compass if recipe.teacher == "builtin" else None
+    prompts = recipe.prompts.build(prompt, teacher.encode, wording).to(device)
+    return recipe.guidance.build(teacher.denoiser, prompts, rng)
+
+
+@torch.no_grad()
+def _preview(run: Run, task: TextTask, step: int) -> None:
+    """Four sides of what there is."""
+    scene = with_resolution(task.scenery.scene(), PREVIEW_SIZE)
+    sides = [color_picture(render_picture(scene, scene.cameras, i).color) for i in range(0, len(scene.cameras), 2)]
+    write_picture(run.media / f"step_{step:06d}.png", contact_sheet(sides, 4))
+
+
+def _slug(prompt: str) -> str:
+    kept = "".join(letter if letter.isalnum() else "-" for letter in prompt.lower())
+    return "-".join(part for part in kept.split("-") if part)[:60] or "object"

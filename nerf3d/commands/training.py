@@ -1,0 +1,128 @@
+"""What every story's training has around it: a bar, a log, previews, checkpoints, Ctrl-C, and a way to go on."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from signal import SIGINT, default_int_handler, getsignal, signal
+from threading import current_thread, main_thread
+from types import FrameType
+
+import torch
+from torch import nn
+
+from nerf3d.checkpoint import Stateful, collect, load_latest, restore, save
+from nerf3d.console import say, training_bar
+from nerf3d.core import Task
+from nerf3d.core.schedules import Schedule
+from nerf3d.errors import InputError, Interrupted
+from nerf3d.kernels.adam import Adam
+from nerf3d.logs import Logs
+from nerf3d.runs import Run
+from nerf3d.train import Budget, Progress, Report, begin, train
+
+SECONDS_BETWEEN_CHECKPOINTS = 60.0
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What a story shows of itself. `see` gets every report first and may raise; `state` says how things are in words.
+
+    `preview` is called with the step's number as the run passes each share in `previews_at`; `command` goes on with the
+    run when it was stopped.
+    """
+
+    see: Callable[[Report], None]
+    state: Callable[[], str]
+    preview: Callable[[int], None]
+    previews_at: tuple[float, ...]
+    command: str
+
+
+def run_training(
+    run: Run,
+    task: Task,
+    kept: Mapping[str, nn.Module],
+    weights: Mapping[str, float | Schedule],
+    checkpoint_every: int | None,
+    device: torch.device,
+    started: float,
+    watch: Watch,
+) -> Progress:
+    """Train from the run's last checkpoint, or from its beginning, until the recipe's budget is spent.
+
+    `kept` are the modules that checkpoints hold beside the loop's own state. Raises Interrupted after Ctrl-C, saved, and
+    InputError when a parameter is not a number any more.
+    """
+    recipe = run.config.recipe
+    budget = Budget(recipe.steps, recipe.minutes)
+    rng = torch.Generator(device).manual_seed(run.config.seed + 2**32)  # not the numbers that made the parameters
+    state = begin(task, rng, Adam)
+    objects: dict[str, Stateful | torch.Generator] = {**kept, "progress": state}
+    checkpoint = load_latest(run.folder)
+    if checkpoint is not None:
+        restore(objects, checkpoint)
+        say(f"going on at step {state.step}, after {state.seconds:.0f} s")
+    state.seconds += time.perf_counter() - started
+    saved = time.perf_counter()
+    seen = budget.progress(state.step, state.seconds)
+
+    def keep() -> None:
+        if not all(bool(p.isfinite().all()) for module in kept.values() for p in module.parameters()):
+            raise InputError(
+                f"training went wrong before step {state.step}: a parameter is not a number any more; nothing was saved "
+                f"since the last checkpoint in {run.folder}; begin again with a lower rate or another seed"
+            )
+        save(run.folder, state.step, collect(objects))
+
+    with _ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
+        for report in train(task, state, budget, weights, recipe.warmup):
+            watch.see(report)
+            left = report.seconds * (1 - report.progress) / max(report.progress, 1e-6)
+            bar.show(report.progress, f"step {report.step}  {watch.state()}  {_clock(left)} left")
+            logs.add(report)
+            if any(seen < at <= report.progress for at in watch.previews_at):
+                watch.preview(report.step)
+            seen = report.progress
+            due = time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            if report.step % checkpoint_every == 0 if checkpoint_every else due:
+                keep()
+                saved = time.perf_counter()
+            if pressed.is_set:
+                keep()
+                raise Interrupted(
+                    f"stopped at step {state.step} after {state.seconds:.0f} s, {watch.state()}, and saved; "
+                    f"go on with: {watch.command}"
+                )
+        keep()
+    return state
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Pressed:
+    is_set = False
+
+
+@contextmanager
+def _ctrl_c() -> Iterator[Pressed]:
+    """The first Ctrl-C is noted, so that a step is never left half done; the second one interrupts at once."""
+    pressed = Pressed()
+    if current_thread() is not main_thread():
+        yield pressed
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if pressed.is_set:
+            default_int_handler(number, frame)
+        pressed.is_set = True
+        say("stopping after this step; once more to stop at once, without saving")
+
+    before = getsignal(SIGINT)
+    signal(SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal(SIGINT, before)

@@ -1,0 +1,273 @@
+#!/usr/bin/env python
+"""Train the embedded text-to-image prior on pictures of the built-in world, and write it as a diffusers pipeline.
+
+    python scripts/train_prior.py --out build/prior                 # the recipe of the prior in assets/
+    python scripts/train_prior.py --out build/prior --steps 200     # a quick look at whether it runs
+
+Three stages: render the world, train the decoder of a small VAE, train the UNet and its text encoder on its latents. Each
+goes on where it was stopped and ends with the same weights on the same machine. Look at OUT/sheets on the way.
+"""
+
+import argparse
+import math
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from prior_autoencoder import LATENT_CHANNELS, make_autoencoder, principal_components
+from prior_text import MAX_LENGTH, make_text_encoder, make_tokenizer
+from torch import Tensor, nn
+from world_pictures import Pictures, pictures
+
+from nerf3d.checkpoint import collect, load_latest, restore, save
+from nerf3d.console import say, training_bar
+from nerf3d.export.pictures import contact_sheet, write_picture
+
+CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
+SHEET = (
+    "a red cow, from s, level", "a red cow, from e, level", "a red cow, from n, level", "a blue mushroom, from s, raised",
+    "a green teapot, from w, level", "a yellow chair with blue legs, from sse, raised", "a striped pink cone, front view",
+    "a checkered white cube, side view", "a shiny black sphere", "a red cube on top of a blue cylinder, from s, level",
+    "a green heart next to a purple star, front view", "an orange car, from sse, raised",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Settings:
+    out: Path
+    pictures: int
+    decoder_steps: int
+    steps: int
+    batch: int
+    rate: float
+    seed: int
+    processes: int
+    init: Path | None
+    minutes: float
+
+
+def main() -> None:
+    settings = _parse()
+    torch.set_num_threads(settings.processes)
+    world = pictures(settings.out / "world", settings.pictures, settings.seed, settings.processes)
+    vae = train_autoencoder(settings, world)
+    latents = encode_all(settings, vae, world)
+    train_unet(settings, world, vae, latents)
+
+
+def train_autoencoder(settings: Settings, world: Pictures) -> AutoencoderKL:
+    """The encoder is computed from the pictures' patches; its decoder, for looking at samples, is trained."""
+    torch.manual_seed(settings.seed)
+    some = torch.arange(0, len(world.texts), max(len(world.texts) // 4096, 1))
+    vae = make_autoencoder(*principal_components(_pixels(world, some)))
+    vae.register_to_config(scaling_factor=1 / float(vae.encode(_pixels(world, some[:512])).latent_dist.mean.std()))
+    vae.to(memory_format=torch.channels_last)
+    learning = [*vae.decoder.parameters(), *vae.post_quant_conv.parameters()]
+    optimizer = torch.optim.AdamW(learning, lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0)
+    rng = torch.Generator().manual_seed(settings.seed)
+    state = {"model": vae, "optimizer": optimizer, "rng": rng}
+    for step, progress in _steps(settings, "decoder", state, settings.decoder_steps, math.inf):
+        pixels = _pixels(world, torch.randint(len(world.texts), (32,), generator=rng))
+        _set_rate(optimizer, 2e-3 * min(1, (step + 1) / 100) * max(1 - progress, 0.02))
+        with torch.no_grad():
+            z = vae.encode(pixels).latent_dist.mean
+        with torch.autocast("cpu", torch.bfloat16):
+            again = vae.decode(z).sample.float()
+        _apply((again - pixels).abs().mean() + (again - pixels).square().mean(), optimizer)
+        if step % 250 == 249:
+            both = torch.stack([pixels[:16], again[:16].detach()], 1).flatten(0, 1)
+            _sheet(settings, f"decoder_{step + 1:05}", both)
+            say(f"decoder step {step + 1}: {-10 * math.log10(float((again - pixels).square().mean()) / 4):.1f} dB")
+    return vae
+
+
+@torch.no_grad()
+def encode_all(settings: Settings, vae: AutoencoderKL, world: Pictures) -> Tensor:
+    """The means of all pictures' latents, scaled to unit deviation as the VAE's config then says."""
+    vae.eval()
+    parts = [vae.encode(_pixels(world, index)).latent_dist.mean for index in torch.arange(len(world.texts)).split(256)]
+    latents = torch.cat(parts)
+    return latents * vae.config.scaling_factor
+
+
+def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents: Tensor) -> None:
+    """v-prediction (Salimans & Ho 2022) with the cosine schedule; one caption in ten is empty, for guidance."""
+    torch.manual_seed(settings.seed + 1)
+    tokenizer = make_tokenizer()
+    text_encoder = make_text_encoder(tokenizer)
+    unet = make_unet()
+    model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
+    if settings.init is not None:
+        unet.load_state_dict(UNet2DConditionModel.from_pretrained(settings.init / "unet").float().state_dict())
+        text_encoder.load_state_dict(type(text_encoder).from_pretrained(settings.init / "text_encoder").state_dict())
+    unet.set_attn_processor(AttnProcessor())  # on a CPU faster than the fused one, whose backward pass is slow
+    unet.to(memory_format=torch.channels_last)
+    mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
+    scheduler = make_scheduler()
+    alpha_bar = scheduler.alphas_cumprod
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01)
+    rng = torch.Generator().manual_seed(settings.seed + 1)
+    state = {"model": model, "mean": mean, "optimizer": optimizer, "rng": rng}
+    losses: list[float] = []
+    for step, progress in _steps(settings, "unet", state, settings.steps, settings.minutes):
+        index = torch.randint(len(latents), (settings.batch,), generator=rng)
+        captions = [world.caption(int(i), rng) for i in index]
+        empty = torch.rand(settings.batch, generator=rng) < 0.1
+        words = tokenizer(
+            ["" if e else c for c, e in zip(captions, empty, strict=True)],
+            padding="max_length", max_length=MAX_LENGTH, truncation=True, return_tensors="pt",
+        ).input_ids  # fmt: skip
+        x = latents[index]
+        noise = torch.randn(x.shape, generator=rng)
+        t = torch.randint(1000, (settings.batch,), generator=rng)
+        alpha, sigma = alpha_bar[t].sqrt()[:, None, None, None], (1 - alpha_bar[t]).sqrt()[:, None, None, None]
+        _set_rate(optimizer, settings.rate * min(1, (step + 1) / 300) * max(math.cos(progress * math.pi / 2), 0.02))
+        noisy = (alpha * x + sigma * noise).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16):
+            text = text_encoder(words).last_hidden_state
+            predicted = unet(noisy, t, text).sample.float()
+        loss = F.mse_loss(predicted, alpha * noise - sigma * x)
+        _apply(loss, optimizer, model)
+        mean.update_parameters(model)
+        losses.append(float(loss))
+        if step % 500 == 499 or progress >= 1:
+            say(f"unet step {step + 1}: loss {sum(losses[-500:]) / len(losses[-500:]):.4f}")
+            pipe = write_pipeline(settings.out / "pipeline", vae, mean.module, tokenizer)
+            _sheet(settings, f"unet_{step + 1:06}", sample(pipe, list(SHEET), settings.seed))
+    write_pipeline(settings.out / "pipeline", vae, mean.module, tokenizer)
+
+
+def make_unet() -> UNet2DConditionModel:
+    return UNet2DConditionModel(
+        sample_size=16,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(64, 128, 192),
+        down_block_types=(PLAIN, CROSS, CROSS),
+        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        attention_head_dim=32,
+        cross_attention_dim=192,
+        norm_num_groups=16,
+    )
+
+
+def make_scheduler() -> DDIMScheduler:
+    return DDIMScheduler(
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type="v_prediction",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        timestep_spacing="trailing",
+    )
+
+
+def write_pipeline(folder: Path, vae: AutoencoderKL, model: nn.ModuleDict, tokenizer) -> StableDiffusionPipeline:
+    """A standard Stable Diffusion folder in half precision; gives the pipeline back in single precision."""
+    import copy
+
+    pipe = StableDiffusionPipeline(
+        vae=copy.deepcopy(vae),
+        text_encoder=copy.deepcopy(model["text_encoder"]),
+        tokenizer=tokenizer,
+        unet=copy.deepcopy(model["unet"]),
+        scheduler=make_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipe.to(torch.float16)
+    pipe.save_pretrained(folder, safe_serialization=True)
+    pipe.to(torch.float32)
+    return pipe
+
+
+@torch.no_grad()
+def sample(pipe: StableDiffusionPipeline, captions: list[str], seed: int) -> Tensor:
+    """Pictures in [-1, 1] for a look at how far the training has come."""
+    pipe.set_progress_bar_config(disable=True)
+    rng = torch.Generator().manual_seed(seed)
+    out = pipe(captions * 2, num_inference_steps=25, guidance_scale=5.0, generator=rng, output_type="pt").images
+    return out * 2 - 1
+
+
+def _steps(settings: Settings, stage: str, state: dict, count: int, minutes: float) -> Iterator[tuple[int, float]]:
+    """Step numbers and progress, from wherever the stage was left; checkpoints on the way and at the end."""
+    folder = settings.out / stage
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = load_latest(folder)
+    step, seconds = 0, 0.0
+    if checkpoint is not None:
+        restore(state, checkpoint)
+        step, seconds = checkpoint.step, checkpoint.state["seconds"]
+    begin = time.perf_counter() - seconds
+
+    def progress() -> float:
+        return max(step / count, (time.perf_counter() - begin) / 60 / minutes)
+
+    def keep() -> None:
+        save(folder, step, collect(state) | {"seconds": time.perf_counter() - begin}, keep=1)
+
+    with training_bar() as bar:
+        try:
+            while progress() < 1:
+                yield step, progress()
+                step += 1
+                bar.show(progress(), f"{stage} step {step}  {(time.perf_counter() - begin) / step:.2f} s a step")
+                if step % 500 == 0:
+                    keep()
+        finally:
+            keep()
+
+
+def _apply(loss: Tensor, optimizer: torch.optim.Optimizer, clipped: nn.Module | None = None) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    if clipped is not None:
+        nn.utils.clip_grad_norm_(clipped.parameters(), 1.0)
+    optimizer.step()
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
+def _pixels(world: Pictures, index: Tensor) -> Tensor:
+    """Pictures (n 3 64 64) in [-1, 1]."""
+    return world.images[index].permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _sheet(settings: Settings, name: str, images: Tensor) -> None:
+    (settings.out / "sheets").mkdir(exist_ok=True)
+    pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1)
+    write_picture(settings.out / "sheets" / f"{name}.png", contact_sheet(list(pixels), 12))
+
+
+def _parse() -> Settings:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="where pictures, checkpoints and the pipeline go")
+    parser.add_argument("--pictures", type=int, default=81920)
+    parser.add_argument("--decoder-steps", type=int, default=3000)
+    parser.add_argument("--steps", type=int, default=40000)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="end the UNet's training after so long")
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--init", type=Path, default=None, help="a pipeline folder to start from instead of noise")
+    given = parser.parse_args()
+    return Settings(
+        given.out, given.pictures, given.decoder_steps, given.steps, given.batch, given.rate, given.seed,
+        given.processes, given.init, given.minutes,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
