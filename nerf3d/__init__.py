@@ -1,7 +1,8 @@
-"""nerf3d: radiance fields from photographs, watched, measured and taken as a mesh.
+"""nerf3d: radiance fields from prompts and photographs, watched, measured and taken as a mesh.
 
     import nerf3d
 
+    mushroom = nerf3d.text("a blue mushroom")
     run = nerf3d.fit("photographs/", out="runs/fox", max_minutes=3)
     nerf3d.film(run.folder, "fox.mp4", path="spiral")
     nerf3d.mesh(run.folder, "fox.glb")
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from nerf3d.commands.film import film as film
     from nerf3d.commands.fit import fit as fit
     from nerf3d.commands.mesh import mesh as mesh
+    from nerf3d.commands.text import text as text
     from nerf3d.runs import load_scene as load_scene
     from nerf3d.runs import open_run as open_run
 
@@ -24,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "fit": "nerf3d.commands.fit",
+    "text": "nerf3d.commands.text",
     "film": "nerf3d.commands.film",
     "mesh": "nerf3d.commands.mesh",
     "evaluate": "nerf3d.commands.evaluate",

@@ -7,3 +7,4 @@ ASSETS = _HERE / "assets" if (_HERE / "assets").is_dir() else _HERE.parent / "as
 PRIOR = ASSETS / "prior"
 EVALUATOR = ASSETS / "evaluator"
 MESHES = ASSETS / "meshes"
+PROMPTS = ASSETS / "prompts"

@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nerf3d {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (_add_text, _add_fit, _add_render, _add_export, _add_eval, _add_doctor):
+    for add in (_add_text, _add_fit, _add_render, _add_export, _add_eval, _add_bench, _add_doctor):
         add(commands)
     return parser
 
@@ -81,7 +81,9 @@ def _add_text(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument(
         "--prior", metavar="NAME", help="the model that judges: an alias, a hub id or a folder (the embedded one)"
     )
-    parser.add_argument("--preset", metavar="NAME", help="a recipe: a name in configs/text, or a .yaml file (by the prior)")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="a recipe: a name in configs/text, or a .yaml file (by the prior)"
+    )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
     )
@@ -106,7 +108,9 @@ def _add_fit(commands) -> None:  # type: ignore[no-untyped-def]
     )
     parser.add_argument("scene", help="a data set (Blender, instant-ngp, nerfstudio, LLFF, COLMAP) or bare photographs")
     parser.add_argument("--out", metavar="RUN", help="the run's folder (runs/SCENE-PRESET)")
-    parser.add_argument("--preset", metavar="NAME", help="a recipe: a name in configs/fit, or a .yaml file (by the data)")
+    parser.add_argument(
+        "--preset", metavar="NAME", help="a recipe: a name in configs/fit, or a .yaml file (by the data)"
+    )
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
     )
@@ -160,11 +164,27 @@ def _add_eval(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(
         commands,
         "eval",
-        "measure a run on photographs that it did not see",
-        "  nerf3d eval runs/chair",
+        "measure a run: on photographs that it did not see, or against its prompt",
+        "  nerf3d eval runs/chair\n  nerf3d eval runs/a-blue-mushroom",
         _eval,
     )
     parser.add_argument("run_folder", metavar="RUN")
+
+
+def _add_bench(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = _command(
+        commands,
+        "bench",
+        "run a whole list of prompts, and put figures and pictures of all in one place",
+        "  nerf3d bench text\n  nerf3d bench text --prompts mine.txt --out runs/mine",
+        _bench,
+    )
+    parser.add_argument("story", choices=["text"], help="what to run")
+    parser.add_argument("--prompts", metavar="FILE", help="one prompt a line (24 that come with the program)")
+    parser.add_argument("--out", metavar="DIR", default="runs/bench-text", help="the folder (runs/bench-text)")
+    parser.add_argument("--prior", metavar="NAME", help="as in `nerf3d text`")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change the recipe")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the runs (0)")
 
 
 def _add_doctor(commands) -> None:  # type: ignore[no-untyped-def]
@@ -247,6 +267,20 @@ def _eval(arguments: argparse.Namespace) -> None:
     from nerf3d.commands.evaluate import evaluate, table
 
     print(table(evaluate(arguments.run_folder)))
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
+    from nerf3d.commands.bench import bench_text, summary
+
+    prompts = Path(arguments.prompts) if arguments.prompts else None
+    rows = bench_text(prompts, arguments.out, arguments.prior, tuple(arguments.set), arguments.seed)
+    for name, value in summary(rows).items():
+        print(f"{name:26} {'-' if value is None else f'{value:.3f}'}")
 
 
 def _doctor(arguments: argparse.Namespace) -> None:

@@ -163,6 +163,7 @@ def make_scheduler() -> DDIMScheduler:
         beta_schedule="squaredcos_cap_v2",
         prediction_type="v_prediction",
         clip_sample=False,
+        steps_offset=1,
         set_alpha_to_one=True,
         timestep_spacing="trailing",
     )

@@ -9,13 +9,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nerf3d.commands.judge import Judgement, judge
+from nerf3d.commands.judge import table as table_of_judgement
 from nerf3d.console import say, tracked
 from nerf3d.errors import InputError
 from nerf3d.export.files import whole_file
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
-from nerf3d.runs import held_out, load_scene, open_run
+from nerf3d.runs import Run, held_out, load_scene, open_run
 from nerf3d.tasks.fit.compare import compare
+from nerf3d.tasks.text import Text
 
 SHEET_VIEWS = 6
 
@@ -46,9 +49,16 @@ class Evaluation:
     views: tuple[View, ...]
 
 
-def evaluate(run: Path | str) -> Evaluation:
-    """Render every held-out view at full size, compare, and write metrics.json and media/evaluation.png into the run."""
+def evaluate(run: Path | str) -> Evaluation | Judgement:
+    """Measure a run as its story asks for, and write metrics.json and media/evaluation.png into it.
+
+    A run of photographs is rendered from every held-out view at full size and compared; one of a prompt is judged.
+    """
     opened = open_run(Path(run))
+    return judge(opened) if isinstance(opened.config.recipe, Text) else _compared(opened)
+
+
+def _compared(opened: Run) -> Evaluation:
     scene, step = load_scene(opened)
     test = held_out(opened)
     if len(test) == 0:
@@ -91,8 +101,10 @@ def evaluate(run: Path | str) -> Evaluation:
     return result
 
 
-def table(result: Evaluation) -> str:
+def table(result: Evaluation | Judgement) -> str:
     """The evaluation for reading."""
+    if isinstance(result, Judgement):
+        return table_of_judgement(result)
     width = max(len("mean"), *(len(view.name) for view in result.views))
     rows = [f"{'view':<{width}}   PSNR    SSIM   LPIPS"]
     for name, a, b, c in [

@@ -10,7 +10,7 @@ LEAST, MOST = 0.004, 0.9
 """Mean opacities of all pictures that no object has: less is nothing, more is fog or a wall."""
 
 
-class Collapsed(Exception):  # noqa: N818 - it is what happened to the run, and no mistake of anybody's
+class Collapsed(Exception):
     """The run has nothing to show; the text says why."""
 
 

@@ -1,0 +1,145 @@
+"""`nerf3d bench text`: a list of prompts, one table and one sheet of pictures."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from nerf3d.assets import PROMPTS
+from nerf3d.commands.judge import Judgement, judge, judged
+from nerf3d.commands.text import check_prompt, text
+from nerf3d.console import say
+from nerf3d.errors import InputError
+from nerf3d.export.files import whole_file
+from nerf3d.export.pictures import contact_sheet, write_picture
+from nerf3d.runs import open_run
+
+UNSEEN = "*"
+
+
+@dataclass(frozen=True)
+class Prompt:
+    text: str
+    unseen: bool
+    """Whether the list marks it as a pair of noun and colour that the embedded prior has never met."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt's figures. A run that failed has no judgement and counts as wrong."""
+
+    prompt: str
+    unseen: bool
+    seconds: float
+    judgement: Judgement | None
+
+
+def bench_text(
+    prompts: Path | None = None,
+    out: Path | str = "runs/bench-text",
+    prior: str | None = None,
+    settings: tuple[str, ...] = (),
+    seed: int = 0,
+) -> list[Row]:
+    """Run every prompt of a file (None: the list that comes with the program), judge it, and write table.json and
+    sheet.png into `out`. What is there already is not done again: a stopped bench goes on where it was.
+    """
+    folder = Path(out)
+    rows: list[Row] = []
+    for index, prompt in enumerate(read_prompts(prompts or PROMPTS / "bench.txt")):
+        run = folder / f"{index:02d}"
+        row = _known(run, prompt)
+        if row is None:
+            started = time.perf_counter()
+            outcome = text(prompt.text, run, prior, None, settings, seed=seed, resume=(run / "config.yaml").exists())
+            seconds = time.perf_counter() - started
+            row = Row(prompt.text, prompt.unseen, seconds, judge(outcome.run) if outcome.asset is not None else None)
+            with whole_file(run / "row.json") as temporary:
+                temporary.write_text(
+                    json.dumps({"seconds": seconds, "failed": row.judgement is None}), encoding="utf-8"
+                )
+        rows.append(row)
+        say(line(row))
+        _write(folder, rows)
+    return rows
+
+
+def read_prompts(file: Path) -> list[Prompt]:
+    """One prompt a line; a star before it marks it as unseen, and # begins a comment."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file} cannot be read as a list of prompts ({error}); write one prompt a line") from error
+    kept = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
+    found = [Prompt(line.removeprefix(UNSEEN).strip(), line.startswith(UNSEEN)) for line in kept]
+    if not found:
+        raise InputError(f"{file} holds no prompts; write one a line")
+    for prompt in found:
+        check_prompt(prompt.text)
+    return found
+
+
+def summary(rows: list[Row]) -> dict[str, float | None]:
+    """Means over the prompts: shares of right answers, and seconds."""
+
+    def share(values: list[bool]) -> float | None:
+        return sum(values) / len(values) if values else None
+
+    single = [r for r in rows if r.judgement is None or r.judgement.rank_textureless is not None]
+    fronts = [r.judgement for r in rows if r.judgement is not None and r.judgement.janus is not None]
+    return {
+        "r_precision_color": share([right(r) for r in rows]),
+        "r_precision_color_unseen": share([right(r) for r in rows if r.unseen]),
+        "r_precision_geometry": share([r.judgement is not None and r.judgement.rank_textureless == 1 for r in single]),
+        "without_second_front": share([(j.janus or 0.0) <= 0.5 for j in fronts]),
+        "failed": sum(r.judgement is None for r in rows),
+        "seconds": sum(r.seconds for r in rows) / len(rows),
+        "seconds_most": max(r.seconds for r in rows),
+    }
+
+
+def right(row: Row) -> bool:
+    return row.judgement is not None and row.judgement.rank_color == 1
+
+
+def line(row: Row) -> str:
+    if row.judgement is None:
+        return f"{row.prompt}: failed after {row.seconds:.0f} s"
+    j = row.judgement
+    clay = "" if j.rank_textureless is None else f", clay {j.rank_textureless} ({j.clay_taken_for})"
+    front = "" if j.janus is None else f", second front {100 * j.janus:.0f} %"
+    return f"{row.prompt}: place {j.rank_color} ({j.taken_for}){clay}{front}, {row.seconds:.0f} s"
+
+
+def _known(run: Path, prompt: Prompt) -> Row | None:
+    """What an earlier bench found out about this prompt."""
+    if not (run / "row.json").is_file():
+        return None
+    if open_run(run).config.source != prompt.text:
+        raise InputError(f"{run} is about another prompt than {prompt.text!r}; choose another folder with --out")
+    data = json.loads((run / "row.json").read_text(encoding="utf-8"))
+    return Row(prompt.text, prompt.unseen, data["seconds"], None if data["failed"] else judged(run))
+
+
+def _write(folder: Path, rows: list[Row]) -> None:
+    table = {"mean": summary(rows), "prompts": [asdict(row) for row in rows]}
+    with whole_file(folder / "table.json") as temporary:
+        temporary.write_text(json.dumps(table, indent=2), encoding="utf-8")
+    strips = [_strip(folder / f"{i:02d}" / "media" / "evaluation.png") for i in range(len(rows))]
+    write_picture(folder / "sheet.png", contact_sheet(strips, 2))
+
+
+def _strip(sheet: Path) -> Tensor:
+    """The front, a side and the back in colour and in clay, out of a run's sheet; black where there is none."""
+    if not sheet.is_file():
+        return torch.zeros(64, 6 * 68 - 4, 3, dtype=torch.uint8)
+    import numpy as np
+    from PIL import Image
+
+    pixels = torch.from_numpy(np.asarray(Image.open(sheet).convert("RGB")).copy())
+    columns = [pixels[:, 68 * i : 68 * i + 64] for i in (0, 2, 4)]
+    parts = [column[68 * row : 68 * row + 64] for row in (0, 1) for column in columns]
+    return torch.nn.functional.pad(torch.cat(parts, 1), (0, 0, 0, 6 * 4 - 4, 0, 0))

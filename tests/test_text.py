@@ -1,0 +1,148 @@
+"""`nerf3d text` from prompt to files, with a judge that needs no teacher."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+import trimesh
+
+from nerf3d.checkpoint import load_latest
+from nerf3d.cli import main
+from nerf3d.commands import bench
+from nerf3d.commands import text as command
+from nerf3d.commands.text import check_prompt, text
+from nerf3d.data.world.captions import understand
+from nerf3d.errors import InputError
+from nerf3d.runs import load_scene, open_run
+
+SMALL = (
+    "views.sizes=[24]",
+    "views.count=2",
+    "field.layout.levels=3",
+    "field.layout.log2_table_size=12",
+    "field.layout.finest=32",
+    "field.width=16",
+    "sampler.steps_per_side=48",
+    "sampler.resolution=24",
+)
+
+
+@dataclass(frozen=True)
+class WantsABall:
+    """A red ball in front of whatever is behind it; or nothing at all."""
+
+    there: bool = True
+
+    def __call__(self, images, cameras, progress, rng):
+        if not self.there:
+            return {"guidance": 30 * (images - images[:, :1, :1].detach()).square().mean()}
+        middle = torch.tensor([cameras.width / 2, cameras.height / 2])
+        y, x = torch.meshgrid(torch.arange(cameras.height), torch.arange(cameras.width), indexing="ij")
+        inside = ((torch.stack([x, y], -1) + 0.5 - middle).norm(dim=-1) < cameras.width / 4)[None, :, :, None]
+        wanted = torch.where(inside, torch.tensor([0.9, 0.1, 0.1]), images[:, :1, :1].detach())
+        return {"guidance": (images - wanted).square().sum(-1).mean()}
+
+
+@pytest.fixture
+def ball(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_guidance", lambda *_: WantsABall())
+    monkeypatch.setattr("nerf3d.commands.outcome.FRAMES", 3)
+    monkeypatch.setattr("nerf3d.commands.outcome.RESOLUTION", 32)
+
+
+def weights(run: Path) -> dict:
+    checkpoint = load_latest(run)
+    assert checkpoint is not None
+    return checkpoint.state["scenery"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_a_prompt_becomes_a_run_with_everything(tmp_path: Path) -> None:
+    outcome = text("a red ball", tmp_path / "run", settings=SMALL, steps=60)
+    assert outcome.collapse is None
+    assert {"turntable.mp4", "preview.png", "asset.glb", "config.yaml"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
+    mesh = trimesh.load(tmp_path / "run" / "asset.glb", force="mesh")
+    assert len(mesh.faces) > 100
+    red, green = mesh.visual.vertex_attributes["color"][:, :2].mean(0)
+    assert red > green + 50
+    scene, step = load_scene(open_run(tmp_path / "run"))
+    assert step == 60
+    assert float(scene.field.density(torch.zeros(1, 3))) > 5 * float(scene.field.density(torch.full((1, 3), 0.95)))
+
+
+@pytest.mark.usefixtures("ball")
+def test_stopped_and_resumed_it_ends_with_the_same_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text("a red ball", tmp_path / "whole", settings=SMALL, steps=12)
+    real = command.Monitor.see
+
+    def stop(self, report):
+        real(self, report)
+        if report.step == 7:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(command.Monitor, "see", stop)
+    with pytest.raises(KeyboardInterrupt):
+        text("a red ball", tmp_path / "parts", settings=SMALL, steps=12, checkpoint_every=3)
+    monkeypatch.setattr(command.Monitor, "see", real)
+    text("a red ball", tmp_path / "parts", steps=12, resume=True)
+    one, other = weights(tmp_path / "whole"), weights(tmp_path / "parts")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_a_run_that_collapses_is_tried_again_and_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "_guidance", lambda *_: WantsABall(there=False))
+    arguments = ["text", "nothing", "--out", str(tmp_path / "run"), "--steps", "60"]
+    for setting in (*SMALL, "rate={kind: Constant, value: 0.3}", "blob.strength=2.0"):
+        arguments += ["--set", setting]
+    assert main(arguments) == 1
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "run-retry1", "run-retry2"}
+    assert not list(tmp_path.rglob("asset.glb"))
+
+
+@pytest.mark.parametrize("prompt", ["", "   ", "word " * 2000])
+def test_prompts_that_nobody_understands(prompt: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["text", prompt, "--out", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("prompt", ["🍄", "一只蓝色的蘑菇", "a blue mushroom"])
+def test_prompts_in_any_script_are_prompts(prompt: str) -> None:
+    check_prompt(prompt)
+
+
+@pytest.mark.usefixtures("ball")
+def test_resume_refuses_another_prompt_and_another_story(tmp_path: Path) -> None:
+    text("a red ball", tmp_path / "run", settings=SMALL, steps=2)
+    with pytest.raises(InputError, match="was made from 'a red ball'"):
+        text("a blue ball", tmp_path / "run", resume=True)
+    with pytest.raises(InputError, match="holds a run already"):
+        text("a red ball", tmp_path / "run")
+    with pytest.raises(InputError, match="name its folder"):
+        text("a red ball", resume=True)
+
+
+def test_prompt_lists(tmp_path: Path) -> None:
+    listed = bench.read_prompts(bench.PROMPTS / "bench.txt")
+    assert len(listed) == 24
+    assert sum(p.unseen for p in listed) == 8
+    assert all(understand(p.text) is not None for p in listed)
+    (tmp_path / "empty.txt").write_text("# nothing\n\n")
+    with pytest.raises(InputError, match="holds no prompts"):
+        bench.read_prompts(tmp_path / "empty.txt")
+    with pytest.raises(InputError, match="cannot be read"):
+        bench.read_prompts(tmp_path / "none.txt")
+
+
+def test_means_of_a_bench_count_failures_as_wrong() -> None:
+    rows = [bench.Row("a red cow", False, 10.0, None), bench.Row("a red cow", True, 30.0, None)]
+    mean = bench.summary(rows)
+    assert mean["r_precision_color"] == 0.0
+    assert mean["r_precision_geometry"] == 0.0
+    assert mean["seconds"] == 20.0
+    assert mean["failed"] == 2
+    assert mean["without_second_front"] is None
