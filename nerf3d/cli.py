@@ -150,13 +150,18 @@ def _add_export(commands) -> None:  # type: ignore[no-untyped-def]
         commands,
         "export",
         "write a run's surface as a mesh",
-        "  nerf3d export runs/chair --out chair.glb\n  nerf3d export runs/chair --out chair.ply --resolution 512",
+        "  nerf3d export runs/chair --out chair.glb\n"
+        "  nerf3d export runs/chair --out chair.ply --resolution 512\n"
+        "  nerf3d export runs/fox --out fox.glb --box -0.5 -0.5 -0.5 0.5 0.5 0.5",
         _export,
     )
     parser.add_argument("run_folder", metavar="RUN")
     parser.add_argument("--out", required=True, help="the file: .glb, .obj or .ply")
     parser.add_argument("--resolution", metavar="N", type=_positive, default=256, help="cells along the box (256)")
     parser.add_argument("--level", type=float, help="the density that counts as the surface (found automatically)")
+    parser.add_argument(
+        "--box", metavar="NUMBER", type=float, nargs=6, help="only this part: x y z of its lower corner, then of its upper"
+    )
     parser.add_argument("--smallest", type=float, default=0.01, help="leave out parts smaller than this share (0.01)")
 
 
@@ -257,7 +262,8 @@ def _render(arguments: argparse.Namespace) -> None:
 def _export(arguments: argparse.Namespace) -> None:
     from nerf3d.commands.mesh import mesh
 
-    mesh(arguments.run_folder, arguments.out, arguments.resolution, arguments.level, arguments.smallest)
+    box = tuple(arguments.box) if arguments.box else None
+    mesh(arguments.run_folder, arguments.out, arguments.resolution, arguments.level, arguments.smallest, box)
 
 
 def _eval(arguments: argparse.Namespace) -> None:

@@ -28,7 +28,7 @@ FLAT = [number for row in TURN for number in row]
 
 def test_a_run_is_a_folder_with_everything_in_it(intact: Path, run: Path) -> None:
     config = load_yaml(run / "config.yaml")
-    assert config["data"] == str(intact.resolve())
+    assert config["source"] == str(intact.resolve())
     assert config["recipe"]["steps"] == 100
     assert config["recipe"]["field"]["width"] == 16
     assert nerf3d.open_run(run).config == from_plain(RunConfig, config, "x")
@@ -105,6 +105,18 @@ def test_export(suffix: str, run: Path, tmp_path: Path) -> None:
     assert len(list(out.parent.iterdir())) == 1
 
 
+def test_export_of_a_part(run: Path, tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "part.ply"
+    box = ["-0.3", "-0.4", "-0.5", "0.5", "0.4", "0.6"]
+    assert main(["export", str(run), "--out", str(out), "--resolution", "24", "--level", "1e-3", "--box", *box]) == 0
+    mesh = trimesh.load(out, force="mesh", process=False)
+    assert (mesh.vertices >= np.array([-0.3, -0.4, -0.5]) - 0.04).all()
+    assert (mesh.vertices <= np.array([0.5, 0.4, 0.6]) + 0.04).all()
+    capsys.readouterr()
+    assert main(["export", str(run), "--out", str(out), "--box", *reversed(box)]) == 2
+    assert "is empty" in capsys.readouterr().err
+
+
 def test_eval(run: Path, capsys: Capture) -> None:
     capsys.readouterr()
     assert main(["eval", str(run)]) == 0
@@ -139,7 +151,7 @@ def test_eval_of_a_perfect_run(run: Path, capsys: Capture, monkeypatch: pytest.M
 def test_eval_when_the_photographs_have_gone(scene: Path, run: Path, tmp_path: Path, capsys: Capture) -> None:
     copy = Path(shutil.copytree(run, tmp_path / "copy"))
     text = (copy / "config.yaml").read_text()
-    where = load_yaml(copy / "config.yaml")["data"]
+    where = load_yaml(copy / "config.yaml")["source"]
     (copy / "config.yaml").write_text(text.replace(where, str(tmp_path / "gone")))
     assert "there is no folder" in refused(capsys, "eval", copy)
     (copy / "config.yaml").write_text(text.replace(where, str(scene)))
@@ -152,7 +164,7 @@ def test_relative_paths_and_the_default_folder(scene: Path, tmp_path: Path, monk
     monkeypatch.chdir(scene)
     assert main(["fit", ".", "--steps", "2", *tiny.options()]) == 0
     run = scene / "runs" / "scene-ngp_blender"
-    assert load_yaml(run / "config.yaml")["data"] == str(scene.resolve())
+    assert load_yaml(run / "config.yaml")["source"] == str(scene.resolve())
     monkeypatch.chdir(tmp_path)
     assert main(["fit", "scene", "--out", "a/b/run", "--steps", "2", *tiny.options()]) == 0
     assert (tmp_path / "a" / "b" / "run" / "config.yaml").is_file()
