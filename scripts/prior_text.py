@@ -3,33 +3,53 @@
 Other words are spelled in pieces of those words and single bytes, so that whatever is typed has tokens.
 """
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from collections import Counter
+from itertools import pairwise
+
+from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from nerf3d.data.world.captions import vocabulary
 
 MAX_LENGTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
+WORD_END = "</w>"
 
 
 def make_tokenizer() -> CLIPTokenizer:
-    """Byte-pair encoding trained on the world's own words until each of them is whole."""
-    import json
-
-    words = sorted(set(" ".join(vocabulary()).split()))
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    """Byte-pair encoding learned from the world's own words until each of them is whole."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    trainer = trainers.BpeTrainer(
-        vocab_size=100_000, min_frequency=1, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
-    )
-    tokenizer.train_from_iterator(words, trainer)
-    learned = json.loads(tokenizer.to_str())["model"]
-    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in learned["merges"]]
-    pieces = [*alphabet, *(f"{byte}</w>" for byte in alphabet), *("".join(pair.split()) for pair in merges)]
-    vocabulary_ids = {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
-    merged = [tuple(pair.split()) for pair in merges]
-    return CLIPTokenizer(vocab=vocabulary_ids, merges=merged, model_max_length=MAX_LENGTH)
+    merges = learn_merges(sorted(set(" ".join(vocabulary()).split())))
+    pieces = [*alphabet, *(f"{byte}{WORD_END}" for byte in alphabet), *(first + second for first, second in merges)]
+    ids = {piece: i for i, piece in enumerate(dict.fromkeys([*pieces, START, END]))}
+    return CLIPTokenizer(vocab=ids, merges=merges, model_max_length=MAX_LENGTH)
+
+
+def learn_merges(words: list[str]) -> list[tuple[str, str]]:
+    """Join the most frequent pair of neighbouring pieces, the first in the alphabet of equals, until no pair is left.
+
+    (Sennrich et al. 2016. The tokenizers library's own trainer breaks ties differently from one run to the next.)
+
+    >>> learn_merges(["to", "top"])
+    [('o', 'p</w>'), ('t', 'o</w>'), ('t', 'op</w>')]
+    """
+    spelled = [[*word[:-1], word[-1] + WORD_END] for word in words]
+    merges: list[tuple[str, str]] = []
+    while pairs := Counter(pair for pieces in spelled for pair in pairwise(pieces)):
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelled = [_joined(pieces, best) for pieces in spelled]
+    return merges
+
+
+def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    result: list[str] = []
+    for piece in pieces:
+        if result and (result[-1], piece) == pair:
+            result[-1] += piece
+        else:
+            result.append(piece)
+    return result
 
 
 def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:

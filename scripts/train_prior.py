@@ -23,6 +23,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from prior_autoencoder import LATENT_CHANNELS, make_autoencoder, principal_components
 from prior_text import MAX_LENGTH, make_text_encoder, make_tokenizer
 from torch import Tensor, nn
+from transformers import CLIPTokenizer
 from world_pictures import Pictures, pictures
 
 from nerf3d.checkpoint import collect, load_latest, restore, save
@@ -63,6 +64,8 @@ def main() -> None:
 
 def train_autoencoder(settings: Settings, world: Pictures) -> AutoencoderKL:
     """The encoder is computed from the pictures' patches; its decoder, for looking at samples, is trained."""
+    if settings.init is not None:
+        return AutoencoderKL.from_pretrained(settings.init / "vae").float()
     torch.manual_seed(settings.seed)
     some = torch.arange(0, len(world.texts), max(len(world.texts) // 4096, 1))
     vae = make_autoencoder(*principal_components(_pixels(world, some)))
@@ -99,7 +102,8 @@ def encode_all(settings: Settings, vae: AutoencoderKL, world: Pictures) -> Tenso
 def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents: Tensor) -> None:
     """v-prediction (Salimans & Ho 2022) with the cosine schedule; one caption in ten is empty, for guidance."""
     torch.manual_seed(settings.seed + 1)
-    tokenizer = make_tokenizer()
+    again = settings.init is not None
+    tokenizer = CLIPTokenizer.from_pretrained(settings.init / "tokenizer") if again else make_tokenizer()
     text_encoder = make_text_encoder(tokenizer)
     unet = make_unet()
     model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
@@ -111,7 +115,9 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
     mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
     scheduler = make_scheduler()
     alpha_bar = scheduler.alphas_cumprod
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+    )
     rng = torch.Generator().manual_seed(settings.seed + 1)
     state = {"model": model, "mean": mean, "optimizer": optimizer, "rng": rng}
     losses: list[float] = []
