@@ -160,7 +160,11 @@ def _add_export(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--resolution", metavar="N", type=_positive, default=256, help="cells along the box (256)")
     parser.add_argument("--level", type=float, help="the density that counts as the surface (found automatically)")
     parser.add_argument(
-        "--box", metavar="NUMBER", type=float, nargs=6, help="only this part: x y z of its lower corner, then of its upper"
+        "--box",
+        metavar="NUMBER",
+        type=float,
+        nargs=6,
+        help="only this part: x y z of its lower corner, then of its upper",
     )
     parser.add_argument("--smallest", type=float, default=0.01, help="leave out parts smaller than this share (0.01)")
 

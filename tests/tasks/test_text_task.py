@@ -70,7 +70,7 @@ def test_losses_with_a_light_and_without_colors() -> None:
         shading=Shading(begin=0.0, lit=1.0, clay=1.0),
         weights=Weights(Constant(0.0), orientation=Constant(1.0), opaque=Constant(1.0), distortion=Constant(1.0)),
     )
-    task, reports = run(recipe, 3)
+    _, reports = run(recipe, 3)
     assert {"guidance", "orientation", "opaque", "distortion"} == set(reports[0].losses)
     assert all(math.isfinite(value) for value in reports[-1].losses.values())
 

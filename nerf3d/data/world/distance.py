@@ -16,6 +16,9 @@ from torch import Tensor
 
 Distance = Callable[[Float[Tensor, "n 3"]], Float[Tensor, "n"]]
 
+Real = float | int
+"""The run-time checks do not take an int for a float."""
+
 AXES = {"x": 0, "y": 1, "z": 2}
 
 
@@ -23,11 +26,11 @@ def _length(v: Tensor) -> Tensor:
     return v.square().sum(-1).add(1e-12).sqrt()
 
 
-def ball(radius: float) -> Distance:
+def ball(radius: Real) -> Distance:
     return lambda p: _length(p) - radius
 
 
-def ellipsoid(x: float, y: float, z: float) -> Distance:
+def ellipsoid(x: Real, y: Real, z: Real) -> Distance:
     """With these half axes; a bound."""
 
     def distance(p: Tensor) -> Tensor:
@@ -38,7 +41,7 @@ def ellipsoid(x: float, y: float, z: float) -> Distance:
     return distance
 
 
-def block(x: float, y: float, z: float, rounding: float = 0.0) -> Distance:
+def block(x: Real, y: Real, z: Real, rounding: Real = 0.0) -> Distance:
     """With these half sides, its edges rounded."""
 
     def distance(p: Tensor) -> Tensor:
@@ -48,18 +51,18 @@ def block(x: float, y: float, z: float, rounding: float = 0.0) -> Distance:
     return distance
 
 
-def _in_section(radial: Tensor, z: Tensor, radius: Tensor | float, half_height: float) -> Tensor:
+def _in_section(radial: Tensor, z: Tensor, radius: Tensor | Real, half_height: Real) -> Tensor:
     across, along = radial - radius, z.abs() - half_height
     outside = (across.clamp_min(0).square() + along.clamp_min(0).square()).add(1e-12).sqrt()
     return outside + torch.maximum(across, along).clamp_max(0)
 
 
-def cylinder(radius: float, half_height: float) -> Distance:
+def cylinder(radius: Real, half_height: Real) -> Distance:
     """About the z axis."""
     return lambda p: _in_section(_length(p[:, :2]), p[:, 2], radius, half_height)
 
 
-def cone(bottom: float, top: float, half_height: float) -> Distance:
+def cone(bottom: Real, top: Real, half_height: Real) -> Distance:
     """A cone about the z axis that is cut off flat at both ends, with these radii there."""
     slope = (top - bottom) / (2 * half_height)
     shrink = 1 / math.sqrt(1 + slope**2)
@@ -73,7 +76,7 @@ def cone(bottom: float, top: float, half_height: float) -> Distance:
     return distance
 
 
-def pyramid(half_side: float, half_height: float) -> Distance:
+def pyramid(half_side: Real, half_height: Real) -> Distance:
     """Four sides that meet in a point above; a bound."""
     slope = half_side / (2 * half_height)
     shrink = 1 / math.sqrt(1 + slope**2)
@@ -86,12 +89,12 @@ def pyramid(half_side: float, half_height: float) -> Distance:
     return distance
 
 
-def ring(major: float, minor: float) -> Distance:
+def ring(major: Real, minor: Real) -> Distance:
     """A torus about the z axis."""
     return lambda p: _length(torch.stack([_length(p[:, :2]) - major, p[:, 2]], -1)) - minor
 
 
-def rod(a: tuple[float, float, float], b: tuple[float, float, float], radius: float) -> Distance:
+def rod(a: tuple[Real, Real, Real], b: tuple[Real, Real, Real], radius: Real) -> Distance:
     """All points within `radius` of the line from a to b."""
 
     def distance(p: Tensor) -> Tensor:
@@ -102,7 +105,7 @@ def rod(a: tuple[float, float, float], b: tuple[float, float, float], radius: fl
     return distance
 
 
-def prism(corners: list[tuple[float, float]], half_depth: float) -> Distance:
+def prism(corners: list[tuple[Real, Real]], half_depth: Real) -> Distance:
     """A polygon in the x-z plane, drawn out along y. Its corners run either way round; it may be concave."""
 
     def distance(p: Tensor) -> Tensor:
@@ -129,7 +132,7 @@ def union(*shapes: Distance) -> Distance:
     return lambda p: torch.stack([shape(p) for shape in shapes]).amin(0)
 
 
-def melted(softness: float, *shapes: Distance) -> Distance:
+def melted(softness: Real, *shapes: Distance) -> Distance:
     """A union whose seams are filled (Quilez' polynomial minimum)."""
 
     def distance(p: Tensor) -> Tensor:
@@ -151,15 +154,15 @@ def common(*shapes: Distance) -> Distance:
     return lambda p: torch.stack([shape(p) for shape in shapes]).amax(0)
 
 
-def moved(shape: Distance, x: float, y: float, z: float) -> Distance:
+def moved(shape: Distance, x: Real, y: Real, z: Real) -> Distance:
     return lambda p: shape(p - p.new_tensor([x, y, z]))
 
 
-def scaled(shape: Distance, factor: float) -> Distance:
+def scaled(shape: Distance, factor: Real) -> Distance:
     return lambda p: shape(p / factor) * factor
 
 
-def turned(shape: Distance, axis: str, degrees: float) -> Distance:
+def turned(shape: Distance, axis: str, degrees: Real) -> Distance:
     """Turned counter-clockwise about an axis, seen from its tip."""
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     i = AXES[axis]

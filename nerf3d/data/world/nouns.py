@@ -241,7 +241,7 @@ def _things() -> list[Noun]:
     )
     fins = d.turned(d.prism([(-0.2, 0.3), (0.3, 0.3), (0.25, 0.6)], 0.04), "z", 90)
     return [
-        Noun("robot", robot, "a head", head, has_front=True),
+        Noun("robot", robot, "a head", head),
         Noun(
             "hammer",
             d.moved(d.cylinder(0.085, 0.65), 0, 0, -0.2),

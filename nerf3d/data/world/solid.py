@@ -14,6 +14,7 @@ from nerf3d.data.world.distance import Distance
 RESOLUTION = 112
 SHELL = 0.6
 """How far out the surface is moved, in cells: a wall without an inside would be too thin to be seen."""
+NEAR = 4
 MARGIN = 0.1
 """Empty space around the mesh, as a share of its longest side."""
 
@@ -45,7 +46,6 @@ def _lattice(file: Path, axes: Axes) -> Float[Tensor, "n n n"]:
     """
     import trimesh
     from scipy.ndimage import distance_transform_edt, gaussian_filter, label
-    from scipy.spatial import cKDTree
 
     mesh = trimesh.load(file, force="mesh", process=False)
     points = trimesh.sample.sample_surface(mesh, 150_000, seed=0)[0] @ np.array(axes, dtype=float).T
@@ -53,11 +53,24 @@ def _lattice(file: Path, axes: Axes) -> Float[Tensor, "n n n"]:
     points = (points - (low + high) / 2) / ((high - low).max() / 2)
     line = np.linspace(-1 - MARGIN, 1 + MARGIN, RESOLUTION)
     cell = line[1] - line[0]
-    grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
-    unsigned = cKDTree(points).query(grid, workers=-1)[0].reshape(RESOLUTION, RESOLUTION, RESOLUTION)
+    unsigned = _unsigned(points, line)
     clear = unsigned > cell
     parts, _ = label(clear)
     outside = parts == parts[0, 0, 0]
     nearest = distance_transform_edt(~clear, return_distances=False, return_indices=True)
     sign = np.where(outside[tuple(nearest)], 1.0, -1.0)
     return torch.from_numpy(gaussian_filter(sign * unsigned - SHELL * cell, 0.6)).float()
+
+
+def _unsigned(points: np.ndarray, line: np.ndarray) -> np.ndarray:
+    """The distance from each lattice point to the nearest of many points; beyond NEAR cells a little less than that."""
+    from scipy.ndimage import distance_transform_edt
+    from scipy.spatial import cKDTree
+
+    cell = line[1] - line[0]
+    empty = np.ones((len(line),) * 3, dtype=bool)
+    empty[tuple(np.rint((points - line[0]) / cell).astype(int).T)] = False
+    distance = (distance_transform_edt(empty) - 1) * cell  # whoever fell into a cell is within one of its middle
+    near = np.nonzero(distance < NEAR * cell)
+    distance[near] = cKDTree(points).query(line[np.stack(near, -1)], workers=-1)[0]
+    return distance

@@ -33,7 +33,7 @@ def trace(parts: tuple[Distance, ...], rays: Rays) -> Surface:
     enter, leave = _ball(rays)
     alive = torch.nonzero(leave > enter)[:, 0]
     t = enter[alive]
-    hit_ray, hit_t = [], []
+    hit_ray, hit_t = [alive[:0]], [t[:0]]
     for _ in range(STEPS):
         if alive.numel() == 0:
             break

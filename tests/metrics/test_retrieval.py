@@ -1,0 +1,102 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from nerf3d.errors import InputError
+from nerf3d.metrics.clip import Evaluator
+from nerf3d.metrics.retrieval import Retrieval, r_precision, rank, retrieve
+from nerf3d.metrics.views import from_similarity, view_consistency
+
+CAPTIONS = ["a red cube", "a green cube", "a blue cube"]
+
+
+class Painter:
+    """Stands in for a model: a picture is its mean colour, a text the colour that it names; "front" is bright."""
+
+    def __init__(self) -> None:
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.read = 0
+
+    def parameters(self):
+        return iter([self.weight])
+
+    def encode_image(self, x: Tensor, normalize: bool) -> Tensor:
+        assert x.shape[-2:] == (8, 8)
+        return torch.nn.functional.normalize(x.mean((-2, -1)), dim=-1)
+
+    def encode_text(self, tokens: Tensor, normalize: bool) -> Tensor:
+        self.read += len(tokens)
+        return torch.nn.functional.normalize(tokens.float(), dim=-1)
+
+
+def tokens(texts: list[str]) -> Tensor:
+    colors = ("red", "green", "blue")
+    sides = ("front", "side", "back")
+    return torch.tensor([[float(c in t or s in t) for c, s in zip(colors, sides, strict=True)] for t in texts])
+
+
+@pytest.fixture
+def evaluator() -> Evaluator:
+    return Evaluator(Painter(), tokens, 8, torch.zeros(3), torch.ones(3))
+
+
+def pictures(*colors: tuple[float, float, float]) -> Tensor:
+    return torch.tensor(colors)[:, None, None, :].expand(-1, 20, 20, 3)
+
+
+def test_rank_counts_what_fits_as_well_or_better() -> None:
+    similarity = torch.tensor([0.1, 0.7, 0.4, 0.4])
+    assert [rank(similarity, i) for i in range(4)] == [4, 1, 3, 3]
+    assert rank(torch.tensor([math.nan, 0.1, 0.2]), 0) == 3
+    assert rank(torch.full((5,), 0.3), 2) == 5  # a judge who says the same of everything is never right
+
+
+def test_retrieval_is_decided_by_the_mean_over_views(evaluator: Evaluator) -> None:
+    views = pictures((1.0, 0.1, 0.0), (0.4, 0.5, 0.0), (0.9, 0.0, 0.2), (0.0, 0.0, 1.0))
+    found = retrieve(evaluator, views, "a red cube", CAPTIONS)
+    assert found == Retrieval(rank=1, right_views=0.5, found="a red cube")
+    assert retrieve(evaluator, views, "a green cube", CAPTIONS).rank == 3
+    assert retrieve(evaluator, views, "something red and odd", CAPTIONS[1:]).rank == 1  # joins the list
+
+
+def test_texts_are_read_once(evaluator: Evaluator) -> None:
+    for _ in range(3):
+        evaluator.similarity(pictures((1.0, 0.0, 0.0)), CAPTIONS)
+    assert evaluator.model.read == 3
+    with pytest.raises(InputError, match="no text"):
+        evaluator.similarity(pictures((1.0, 0.0, 0.0)), [])
+
+
+def test_r_precision_is_the_share_of_first_places() -> None:
+    assert r_precision([Retrieval(r, 0.0, "") for r in (1, 2, 1, 1500)]) == 0.5
+    with pytest.raises(InputError, match="none"):
+        r_precision([])
+
+
+FRONT, SIDE, BACK = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+AZIMUTHS = [0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0]
+
+
+def test_one_front(evaluator: Evaluator) -> None:
+    seen = pictures(FRONT, FRONT, SIDE, BACK, BACK, BACK, SIDE, FRONT)
+    found = view_consistency(evaluator, seen, AZIMUTHS, "a cow")
+    assert (found.janus, found.front, found.second_front) == (0.0, 1.0, False)
+    assert found.taken_for == ("front", "front", "side", "back", "back", "back", "side", "front")
+
+
+def test_a_second_front(evaluator: Evaluator) -> None:
+    seen = pictures(FRONT, FRONT, SIDE, FRONT, FRONT, BACK, SIDE, SIDE)
+    found = view_consistency(evaluator, seen, AZIMUTHS, "a cow")
+    assert found.janus == pytest.approx(2 / 3)
+    assert found.front == pytest.approx(2 / 3)
+    assert found.second_front
+
+
+def test_azimuths_are_angles() -> None:
+    similarity = torch.tensor([FRONT, BACK])
+    assert from_similarity(similarity, torch.tensor([-720.0, 540.0])).janus == 0
+    assert from_similarity(similarity, torch.tensor([180.0, 360.0])).janus == 1
+    with pytest.raises(InputError, match="all around"):
+        from_similarity(similarity, torch.tensor([0.0, 90.0]))
