@@ -70,6 +70,7 @@ def _add_text(commands) -> None:  # type: ignore[no-untyped-def]
         "make a 3D object of a prompt",
         '  nerf3d text "a blue mushroom"\n'
         '  nerf3d text "a red cube on top of a blue cylinder" --out runs/tower --seed 3\n'
+        '  nerf3d text "a striped pink cone" --candidates 4\n'
         '  nerf3d text "a corgi wearing a top hat" --prior sd15 --device cuda\n'
         '  nerf3d text "a blue mushroom" --out runs/a-blue-mushroom --resume',
         _text,
@@ -90,6 +91,9 @@ def _add_text(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--max-minutes", metavar="M", type=float, help="until training ends, in place of the steps")
     parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
+    parser.add_argument(
+        "--candidates", metavar="N", type=_positive, default=1, help="make N with different seeds and keep the best (1)"
+    )
     parser.add_argument("--checkpoint-every", metavar="N", type=_positive, help="steps between checkpoints (a minute)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
@@ -219,6 +223,7 @@ def _text(arguments: argparse.Namespace) -> None:
         arguments.resume,
         arguments.device,
         STARTED,
+        arguments.candidates,
     )
     if outcome.asset is None:
         raise FailedError(f"{outcome.collapse}; nothing came of it, try another --seed or other words")

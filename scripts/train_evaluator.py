@@ -11,8 +11,6 @@ goes on where it was stopped and ends with the same weights on the same machine.
 import argparse
 import json
 import math
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,15 +19,15 @@ import torch.nn.functional as F
 from evaluator_captions import Said, say_of_colored, say_of_sculpture
 from evaluator_measure import measure
 from evaluator_pictures import sculptures
+from resumable import steps
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from world_pictures import Pictures, pictures
 
-from nerf3d.checkpoint import collect, load_latest, restore, save
-from nerf3d.console import say, training_bar
+from nerf3d.console import say
 from nerf3d.export.pictures import contact_sheet, write_picture
 from nerf3d.metrics.clip import Evaluator
-from nerf3d.metrics.torchvision_repair import import_torchvision
+from nerf3d.torchvision_repair import import_torchvision
 
 CONTEXT = 20
 MODEL = {
@@ -93,7 +91,7 @@ def train(settings: Settings, colored: Pictures, plain: Pictures) -> nn.Module:
     state = {"model": model, "optimizer": optimizer, "rng": rng}
     losses: list[tuple[float, float]] = []
     model.train()
-    for step, progress in _steps(settings, state):
+    for step, progress in steps(settings.out / "training", state, settings.steps, settings.minutes):
         images, said = _batch(settings, colored, plain, rng)
         x = varied(images, rng)
         texts = list(dict.fromkeys([s.own for s in said] + [s.false for s in said]))
@@ -145,14 +143,16 @@ def contrast(logits: Tensor, said: list[Said], texts: list[str]) -> tuple[Tensor
 
 
 def varied(images: Tensor, rng: torch.Generator) -> Tensor:
-    """Pictures (n 3 64 64) in [0, 1]: moved, made larger or smaller, now and then blurred as a radiance field would,
-    lighter or darker, more or less saturated; all so little that colours keep their names.
+    """Pictures (n 3 64 64) in [0, 1]: moved, made larger or smaller, half of them mirrored (no caption tells left from
+    right), now and then blurred as a radiance field would, lighter or darker, more or less saturated; all so little that
+    colours keep their names.
     """
     n = len(images)
     scale = 0.85 + 0.35 * torch.rand(n, generator=rng)
     move = 0.16 * (torch.rand(n, 2, generator=rng) - 0.5)
     theta = torch.zeros(n, 2, 3)
-    theta[:, 0, 0] = theta[:, 1, 1] = scale
+    mirrored = torch.where(torch.rand(n, generator=rng) < 0.5, -1.0, 1.0)
+    theta[:, 0, 0], theta[:, 1, 1] = mirrored * scale, scale
     theta[:, :, 2] = move
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     x = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
@@ -214,32 +214,6 @@ def _groups(model: nn.Module) -> list[dict]:
     return [{"params": decaying, "weight_decay": 0.05}, {"params": rest, "weight_decay": 0.0}]
 
 
-def _steps(settings: Settings, state: dict) -> Iterator[tuple[int, float]]:
-    """Step numbers and progress, from wherever training was left; checkpoints on the way and at the end."""
-    folder = _folder(settings.out / "training")
-    checkpoint = load_latest(folder)
-    step, seconds = 0, 0.0
-    if checkpoint is not None:
-        restore(state, checkpoint)
-        step, seconds = checkpoint.step, checkpoint.state["seconds"]
-    begin = time.perf_counter() - seconds
-
-    def progress() -> float:
-        return max(step / settings.steps, (time.perf_counter() - begin) / 60 / settings.minutes)
-
-    def keep() -> None:
-        save(folder, step, collect(state) | {"seconds": time.perf_counter() - begin}, keep=1)
-
-    with training_bar() as bar:
-        while progress() < 1:
-            yield step, progress()
-            step += 1
-            bar.show(progress(), f"step {step}  {(time.perf_counter() - begin) / step:.2f} s a step")
-            if step % 250 == 0:
-                keep()
-        keep()
-
-
 def _shown(x: Tensor) -> Tensor:
     return (x * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
 
@@ -253,8 +227,8 @@ def _parse() -> Settings:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="where pictures, checkpoints and the model go")
     parser.add_argument("--colored", type=int, default=24576, help="pictures of the world as it is")
-    parser.add_argument("--uncolored", type=int, default=4096, help="pictures of sculptures")
-    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--uncolored", type=int, default=10240, help="pictures of sculptures")
+    parser.add_argument("--steps", type=int, default=14000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="end the training after so long")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=1.5e-3)

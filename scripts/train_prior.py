@@ -11,8 +11,6 @@ goes on where it was stopped and ends with the same weights on the same machine.
 import argparse
 import math
 import os
-import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +18,16 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from muon import Muon, split
 from prior_autoencoder import LATENT_CHANNELS, make_autoencoder, principal_components
 from prior_text import MAX_LENGTH, make_text_encoder, make_tokenizer
+from resumable import steps
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 from world_pictures import Pictures, pictures
 
-from nerf3d.checkpoint import collect, load_latest, restore, save
-from nerf3d.console import say, training_bar
+from nerf3d.console import say
 from nerf3d.export.pictures import contact_sheet, write_picture
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
@@ -75,14 +75,16 @@ def train_autoencoder(settings: Settings, world: Pictures) -> AutoencoderKL:
     optimizer = torch.optim.AdamW(learning, lr=2e-3, betas=(0.9, 0.99), weight_decay=0.0)
     rng = torch.Generator().manual_seed(settings.seed)
     state = {"model": vae, "optimizer": optimizer, "rng": rng}
-    for step, progress in _steps(settings, "decoder", state, settings.decoder_steps, math.inf):
+    for step, progress in steps(settings.out / "decoder", state, settings.decoder_steps, math.inf):
         pixels = _pixels(world, torch.randint(len(world.texts), (32,), generator=rng))
         _set_rate(optimizer, 2e-3 * min(1, (step + 1) / 100) * max(1 - progress, 0.02))
         with torch.no_grad():
             z = vae.encode(pixels).latent_dist.mean
         with torch.autocast("cpu", torch.bfloat16):
             again = vae.decode(z).sample.float()
-        _apply((again - pixels).abs().mean() + (again - pixels).square().mean(), optimizer)
+        optimizer.zero_grad(set_to_none=True)
+        ((again - pixels).abs().mean() + (again - pixels).square().mean()).backward()
+        optimizer.step()
         if step % 250 == 249:
             both = torch.stack([pixels[:16], again[:16].detach()], 1).flatten(0, 1)
             _sheet(settings, f"decoder_{step + 1:05}", both)
@@ -93,10 +95,15 @@ def train_autoencoder(settings: Settings, world: Pictures) -> AutoencoderKL:
 @torch.no_grad()
 def encode_all(settings: Settings, vae: AutoencoderKL, world: Pictures) -> Tensor:
     """The means of all pictures' latents, scaled to unit deviation as the VAE's config then says."""
+    file = settings.out / "latents.safetensors"
+    if file.is_file() and len(latents := load_file(file)["latents"]) == len(world.texts):
+        return latents
     vae.eval()
-    parts = [vae.encode(_pixels(world, index)).latent_dist.mean for index in torch.arange(len(world.texts)).split(256)]
-    latents = torch.cat(parts)
-    return latents * vae.config.scaling_factor
+    say("encoding the pictures, a few minutes")
+    parts = [vae.encode(_pixels(world, i)).latent_dist.mean.half() for i in torch.arange(len(world.texts)).split(64)]
+    latents = torch.cat(parts) * vae.config.scaling_factor
+    save_file({"latents": latents}, file)
+    return latents
 
 
 def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents: Tensor) -> None:
@@ -115,13 +122,13 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
     mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
     scheduler = make_scheduler()
     alpha_bar = scheduler.alphas_cumprod
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
-    )
+    hidden, rest = split(model)
+    muon = Muon(hidden, settings.rate)
+    adam = torch.optim.AdamW(rest, lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     rng = torch.Generator().manual_seed(settings.seed + 1)
-    state = {"model": model, "mean": mean, "optimizer": optimizer, "rng": rng}
+    state = {"model": model, "mean": mean, "muon": muon, "adam": adam, "rng": rng}
     losses: list[float] = []
-    for step, progress in _steps(settings, "unet", state, settings.steps, settings.minutes):
+    for step, progress in steps(settings.out / "unet", state, settings.steps, settings.minutes):
         index = torch.randint(len(latents), (settings.batch,), generator=rng)
         captions = [world.caption(int(i), rng) for i in index]
         empty = torch.rand(settings.batch, generator=rng) < 0.1
@@ -129,19 +136,23 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
             ["" if e else c for c, e in zip(captions, empty, strict=True)],
             padding="max_length", max_length=MAX_LENGTH, truncation=True, return_tensors="pt",
         ).input_ids  # fmt: skip
-        x = latents[index]
+        x = latents[index].float()
         noise = torch.randn(x.shape, generator=rng)
         t = torch.randint(1000, (settings.batch,), generator=rng)
         alpha, sigma = alpha_bar[t].sqrt()[:, None, None, None], (1 - alpha_bar[t]).sqrt()[:, None, None, None]
-        _set_rate(optimizer, settings.rate * min(1, (step + 1) / 300) * max(math.cos(progress * math.pi / 2), 0.02))
         noisy = (alpha * x + sigma * noise).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             text = text_encoder(words).last_hidden_state
             predicted = unet(noisy, t, text).sample.float()
         loss = F.mse_loss(predicted, alpha * noise - sigma * x)
-        _apply(loss, optimizer, model)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in (muon, adam):
+            _set_rate(optimizer, settings.rate * min(1, (step + 1) / 100, 1.02 - progress))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         mean.update_parameters(model)
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         if step % 500 == 499 or progress >= 1:
             say(f"unet step {step + 1}: loss {sum(losses[-500:]) / len(losses[-500:]):.4f}")
             pipe = write_pipeline(settings.out / "pipeline", vae, mean.module, tokenizer)
@@ -204,43 +215,6 @@ def sample(pipe: StableDiffusionPipeline, captions: list[str], seed: int) -> Ten
     return out * 2 - 1
 
 
-def _steps(settings: Settings, stage: str, state: dict, count: int, minutes: float) -> Iterator[tuple[int, float]]:
-    """Step numbers and progress, from wherever the stage was left; checkpoints on the way and at the end."""
-    folder = settings.out / stage
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = load_latest(folder)
-    step, seconds = 0, 0.0
-    if checkpoint is not None:
-        restore(state, checkpoint)
-        step, seconds = checkpoint.step, checkpoint.state["seconds"]
-    begin = time.perf_counter() - seconds
-
-    def progress() -> float:
-        return max(step / count, (time.perf_counter() - begin) / 60 / minutes)
-
-    def keep() -> None:
-        save(folder, step, collect(state) | {"seconds": time.perf_counter() - begin}, keep=1)
-
-    with training_bar() as bar:
-        try:
-            while progress() < 1:
-                yield step, progress()
-                step += 1
-                bar.show(progress(), f"{stage} step {step}  {(time.perf_counter() - begin) / step:.2f} s a step")
-                if step % 500 == 0:
-                    keep()
-        finally:
-            keep()
-
-
-def _apply(loss: Tensor, optimizer: torch.optim.Optimizer, clipped: nn.Module | None = None) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    if clipped is not None:
-        nn.utils.clip_grad_norm_(clipped.parameters(), 1.0)
-    optimizer.step()
-
-
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -265,7 +239,7 @@ def _parse() -> Settings:
     parser.add_argument("--steps", type=int, default=40000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="end the UNet's training after so long")
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--rate", type=float, default=6e-4)
+    parser.add_argument("--rate", type=float, default=7e-4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--init", type=Path, default=None, help="a pipeline folder to start from instead of noise")

@@ -13,9 +13,11 @@ from nerf3d.checkpoint import load_latest
 from nerf3d.cli import main
 from nerf3d.commands import bench
 from nerf3d.commands import text as command
-from nerf3d.commands.text import check_prompt, text
+from nerf3d.commands.judge import Judgement
+from nerf3d.commands.text import check_prompt, text, unknown_words
 from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
+from nerf3d.metrics.mesh import MeshHealth
 from nerf3d.runs import load_scene, open_run
 
 SMALL = (
@@ -28,6 +30,9 @@ SMALL = (
     "sampler.steps_per_side=48",
     "sampler.resolution=24",
 )
+
+
+HEALTH = MeshHealth(60, 100, 1, True, 1.0, 1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ def ball(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "_guidance", lambda *_: WantsABall())
     monkeypatch.setattr("nerf3d.commands.outcome.FRAMES", 3)
     monkeypatch.setattr("nerf3d.commands.outcome.RESOLUTION", 32)
+    monkeypatch.setattr("nerf3d.tasks.text.scenery.WATCH_SIZE", 64)
+    monkeypatch.setattr("nerf3d.commands.outcome.judge", lambda run: Judgement(run.config.source, 0, HEALTH))
 
 
 def weights(run: Path) -> dict:
@@ -100,9 +107,46 @@ def test_a_run_that_collapses_is_tried_again_and_reported(
     for setting in SMALL:
         arguments += ["--set", setting]
     assert main(arguments) == 1
-    assert {p.name for p in tmp_path.iterdir()} == {"run", "run-retry1", "run-retry2"}
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "run-collapsed1", "run-collapsed2"}
+    seeds = [open_run(tmp_path / name).config.seed for name in ("run-collapsed1", "run-collapsed2", "run")]
+    assert seeds == [0, 1000, 2000]
     assert not list(tmp_path.rglob("asset.glb"))
     assert "everything is fog" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.usefixtures("ball")
+def test_a_flat_sheet_at_the_end_is_a_collapse_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nerf3d.tasks.text.collapse.THINNEST", 2.0)  # whatever there is counts as a sheet
+    outcome = text("a red ball", tmp_path / "run", settings=SMALL, steps=12)
+    assert outcome.asset is None
+    assert "flat sheet" in (outcome.collapse or "")
+    assert (outcome.run.folder / "preview.png").is_file()
+    assert not (outcome.run.folder / "asset.glb").exists()
+
+
+@pytest.mark.usefixtures("ball")
+def test_the_candidate_that_the_evaluator_likes_best_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    places = {7: (3, 0.0), 8: (1, 0.1), 9: (1, 0.3)}
+
+    def judge(run):
+        rank, margin = places[run.config.seed]
+        return Judgement(run.config.source, 0, HEALTH, rank_color=rank, margin=margin)
+
+    monkeypatch.setattr("nerf3d.commands.outcome.judge", judge)
+    outcome = text("a red sphere", tmp_path / "run", settings=SMALL, steps=12, seed=7, candidates=3)
+    assert {p.name for p in tmp_path.iterdir()} == {"run", "run-candidate1", "run-candidate2"}
+    assert open_run(tmp_path / "run").config.seed == 9
+    assert outcome.asset == tmp_path / "run" / "asset.glb"
+    assert outcome.asset.is_file()
+    with pytest.raises(InputError, match="does not know what 'a corgi' is"):
+        text("a corgi", tmp_path / "other", settings=SMALL, steps=12, candidates=2)
+    assert not (tmp_path / "other").exists()
+
+
+def test_words_that_the_prior_never_read_are_named() -> None:
+    assert unknown_words("A Corgi wearing a red, red tiara!") == ["corgi", "wearing", "tiara"]
+    assert unknown_words("a red chair with blue legs next to a green cow") == []
+    assert unknown_words("一只 mushroom") == ["一只"]
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "word " * 2000])

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nerf3d.assets import PROMPTS
-from nerf3d.commands.judge import Judgement, judge, judged
+from nerf3d.commands.judge import Judgement, judged
 from nerf3d.commands.text import check_prompt, text
 from nerf3d.console import say
 from nerf3d.errors import InputError
@@ -56,7 +56,7 @@ def bench_text(
             started = time.perf_counter()
             outcome = text(prompt.text, run, prior, None, settings, seed=seed, resume=(run / "config.yaml").exists())
             seconds = time.perf_counter() - started
-            row = Row(prompt.text, prompt.unseen, seconds, judge(outcome.run) if outcome.asset is not None else None)
+            row = Row(prompt.text, prompt.unseen, seconds, outcome.judgement)
             with whole_file(run / "row.json") as temporary:
                 temporary.write_text(
                     json.dumps({"seconds": seconds, "failed": row.judgement is None}), encoding="utf-8"
@@ -88,11 +88,12 @@ def summary(rows: list[Row]) -> dict[str, float | None]:
     def share(values: list[bool]) -> float | None:
         return sum(values) / len(values) if values else None
 
+    known = [r for r in rows if r.judgement is None or r.judgement.rank_color is not None]
     single = [r for r in rows if r.judgement is None or r.judgement.rank_textureless is not None]
     fronts = [r.judgement for r in rows if r.judgement is not None and r.judgement.janus is not None]
     return {
-        "r_precision_color": share([right(r) for r in rows]),
-        "r_precision_color_unseen": share([right(r) for r in rows if r.unseen]),
+        "r_precision_color": share([right(r) for r in known]),
+        "r_precision_color_unseen": share([right(r) for r in known if r.unseen]),
         "r_precision_geometry": share([r.judgement is not None and r.judgement.rank_textureless == 1 for r in single]),
         "without_second_front": share([(j.janus or 0.0) <= 0.5 for j in fronts]),
         "failed": sum(r.judgement is None for r in rows),
@@ -109,6 +110,8 @@ def line(row: Row) -> str:
     if row.judgement is None:
         return f"{row.prompt}: failed after {row.seconds:.0f} s"
     j = row.judgement
+    if j.rank_color is None:
+        return f"{row.prompt}: beyond the evaluator's world, not judged, {row.seconds:.0f} s"
     clay = "" if j.rank_textureless is None else f", clay {j.rank_textureless} ({j.clay_taken_for})"
     front = "" if j.janus is None else f", second front {100 * j.janus:.0f} %"
     return f"{row.prompt}: place {j.rank_color} ({j.taken_for}){clay}{front}, {row.seconds:.0f} s"

@@ -37,56 +37,52 @@ BEHIND = 0.5
 
 @dataclass(frozen=True)
 class Judgement:
-    """How well a run fits its prompt. Ranks count from 1; None where a figure makes no sense for the prompt.
+    """How well a run fits its prompt. Ranks count from 1; None where a figure makes no sense for the prompt, all
+    but the mesh's where the prompt is beyond the built-in world.
 
     `rank_color` is the prompt's place among all captions of the built-in world when eight views in colour are looked at,
-    `rank_textureless` that of its noun among all nouns when the same views show grey clay. `janus` is the share of the
-    views from behind that are taken for a front. `iou` and `chamfer` compare with the true object.
+    `margin` by how much it is ahead of the best other one, `rank_textureless` its noun's place among all nouns when the
+    same views show grey clay. `janus` is the share of the views from behind that are taken for a front. `iou` and
+    `chamfer` compare with the true object.
     """
 
     prompt: str
     step: int
-    rank_color: int
-    taken_for: str
-    right_views: float
-    rank_textureless: int | None
-    clay_taken_for: str | None
-    janus: float | None
-    iou: float | None
-    chamfer: float | None
     mesh: MeshHealth
+    rank_color: int | None = None
+    taken_for: str | None = None
+    right_views: float | None = None
+    margin: float | None = None
+    rank_textureless: int | None = None
+    clay_taken_for: str | None = None
+    janus: float | None = None
+    iou: float | None = None
+    chamfer: float | None = None
 
 
 def judge(run: Run) -> Judgement:
     """Render eight views in colour and eight of clay, ask the evaluator, measure the mesh, and write metrics.json."""
     prompt = run.config.source
     scene, step = load_scene(run)
-    evaluator = Evaluator.open(EVALUATOR)
     known = understand(prompt)
     colored, clay = views_of(scene), views_of(_as_clay(scene))
-    color = retrieve(evaluator, colored, prompt if known is None else str(known), captions_beside(known))
-    names = [f"{article(noun.name)} {noun.name}" for noun in nouns()]
-    single = known is not None and known.second is None
-    noun = known.first.noun if known is not None else ""
-    textureless = retrieve(evaluator, clay, f"{article(noun)} {noun}", names) if single else None
-    azimuth = [360 / VIEWS * i for i in range(VIEWS)]
-    front = single and named(noun).has_front
-    janus = view_consistency(evaluator, colored, azimuth, f"{article(noun)} {noun}").janus if front else None
     surface = largest_components(extract_surface(scene.field.density, scene.box, RESOLUTION), 0.01)
-    truth = compare(surface.vertices, surface.faces, *mesh_of(union(*shape(known)))) if known is not None else None
-    result = Judgement(
-        prompt,
-        step,
-        color.rank,
-        color.found,
-        color.right_views,
-        textureless.rank if textureless is not None else None,
-        textureless.found if textureless is not None else None,
-        janus,
-        truth.silhouette_iou if truth is not None else None,
-        truth.chamfer if truth is not None else None,
-        health(surface.vertices, surface.faces),
-    )
+    result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
+    if known is not None:
+        evaluator = Evaluator.open(EVALUATOR)
+        color = retrieve(evaluator, colored, str(known), captions_beside(known))
+        truth = compare(surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
+        result = replace(
+            result,
+            rank_color=color.rank,
+            taken_for=color.found,
+            right_views=color.right_views,
+            margin=color.margin,
+            iou=truth.silhouette_iou,
+            chamfer=truth.chamfer,
+        )
+        if known.second is None:
+            result = _alone(result, evaluator, known.first.noun, colored, clay)
     with whole_file(run.folder / "metrics.json") as temporary:
         temporary.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
     pictures = [color_picture(p) for p in (*colored, *clay)]
@@ -94,10 +90,21 @@ def judge(run: Run) -> Judgement:
     return result
 
 
-def captions_beside(known: Description | None) -> list[str]:
+def _alone(result: Judgement, evaluator: Evaluator, noun: str, colored: Tensor, clay: Tensor) -> Judgement:
+    """What can be said of single objects only: whether their shape tells what they are, and whether it has two fronts."""
+    bare = f"{article(noun)} {noun}"
+    found = retrieve(evaluator, clay, bare, [f"{article(n.name)} {n.name}" for n in nouns()])
+    result = replace(result, rank_textureless=found.rank, clay_taken_for=found.found)
+    if not named(noun).has_front:
+        return result
+    azimuth = [360 / VIEWS * i for i in range(VIEWS)]
+    return replace(result, janus=view_consistency(evaluator, colored, azimuth, bare).janus)
+
+
+def captions_beside(known: Description) -> list[str]:
     """What a prompt is picked from: all captions of single objects; for two, also each way of mixing them up."""
     captions = [str(description) for description in single_captions()]
-    if known is None or known.second is None or known.relation is None:
+    if known.second is None or known.relation is None:
         return captions
     first, second, relation = known.first, known.second, known.relation
     other: Relation = "next to" if relation == "on top of" else "on top of"
@@ -126,10 +133,11 @@ def _as_clay(scene: Scene) -> Scene:
 
 def table(result: Judgement) -> str:
     """The judgement for reading."""
-    rows = [
-        f"prompt               {result.prompt}",
-        f"colour               place {result.rank_color}, taken for {result.taken_for!r}",
-    ]
+    rows = [f"prompt               {result.prompt}"]
+    if result.rank_color is not None:
+        rows.append(f"colour               place {result.rank_color}, taken for {result.taken_for!r}")
+    else:
+        rows.append("colour               not judged: the evaluator knows the objects of the built-in world only")
     if result.rank_textureless is not None:
         rows.append(f"clay                 place {result.rank_textureless}, taken for {result.clay_taken_for!r}")
     if result.janus is not None:

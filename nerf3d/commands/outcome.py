@@ -1,10 +1,11 @@
 """What a text-to-3D run leaves for people: a film around the object, a sheet of eight views, and a mesh."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
+from nerf3d.commands.judge import Judgement, judge, table
 from nerf3d.commands.mesh import mesh
 from nerf3d.console import say, tracked
 from nerf3d.core.paths import orbit_around
@@ -13,6 +14,7 @@ from nerf3d.export.film import write_film
 from nerf3d.export.pictures import color_picture, contact_sheet, normal_picture, write_picture
 from nerf3d.render.picture import render_picture
 from nerf3d.runs import Run, load_scene
+from nerf3d.tasks.text.collapse import Collapsed, check_solid
 
 FRAMES, FPS = 60, 20.0
 RESOLUTION = 128
@@ -20,21 +22,32 @@ RESOLUTION = 128
 
 @dataclass(frozen=True)
 class Outcome:
-    """A finished run; its mesh, or the reason why there is none."""
+    """A finished run; its mesh and what the evaluator says of it, or the reason why there is none."""
 
     run: Run
     asset: Path | None
     collapse: str | None = None
+    judgement: Judgement | None = None
+
+    def moved(self, folder: Path) -> "Outcome":
+        """The same after its folder has been renamed so."""
+        self.run.folder.rename(folder)
+        asset = folder / self.asset.name if self.asset is not None else None
+        return replace(self, run=replace(self.run, folder=folder), asset=asset)
 
 
 def present(run: Run) -> Outcome:
-    """Write turntable.mp4 (colours beside normals), preview.png and asset.glb into the run."""
+    """Write turntable.mp4 (colours beside normals), preview.png, asset.glb and metrics.json into the run.
+
+    What cannot be an object (see `tasks.text.collapse`) gets a preview only.
+    """
     scene, _ = load_scene(run)
-    views = [color_picture(render_picture(scene, scene.cameras, i).color) for i in range(len(scene.cameras))]
-    write_picture(run.folder / "preview.png", contact_sheet(views, 4))
+    seen = [render_picture(scene, scene.cameras, i) for i in range(len(scene.cameras))]
+    write_picture(run.folder / "preview.png", contact_sheet([color_picture(s.color) for s in seen], 4))
     try:
+        check_solid(torch.stack([s.opacity for s in seen]))
         mesh(run.folder, run.folder / "asset.glb", RESOLUTION)
-    except InputError as empty:
+    except (InputError, Collapsed) as empty:
         return Outcome(run, None, str(empty))
     small = scene.cameras.scaled_to(192, 192)
     poses = orbit_around(small, scene.up, FRAMES)
@@ -47,5 +60,7 @@ def present(run: Run) -> Outcome:
             yield torch.cat([color_picture(seen.color), normal_picture(seen.normal, seen.opacity)], 1)
 
     write_film(run.folder / "turntable.mp4", frames(), FPS)
-    say(f"turntable.mp4, preview.png and asset.glb are in {run.folder}")
-    return Outcome(run, run.folder / "asset.glb")
+    judgement = judge(run)
+    say(table(judgement))
+    say(f"turntable.mp4, preview.png, asset.glb and metrics.json are in {run.folder}")
+    return Outcome(run, run.folder / "asset.glb", None, judgement)

@@ -1,5 +1,6 @@
 """`nerf3d text`: a prompt in, a run with a film, pictures, a mesh and figures out."""
 
+import re
 import shlex
 import time
 from dataclasses import replace
@@ -8,13 +9,14 @@ from pathlib import Path
 import torch
 
 from nerf3d.assets import PRIOR
+from nerf3d.commands.candidates import best_of, unused
 from nerf3d.commands.fit import chosen_device
 from nerf3d.commands.outcome import Outcome, present
-from nerf3d.commands.training import Watch, run_training
+from nerf3d.commands.training import Diverged, Watch, run_training
 from nerf3d.config import find_recipe, from_plain, load_yaml, override
 from nerf3d.console import say
 from nerf3d.core import Guidance
-from nerf3d.data.world.captions import view_compass
+from nerf3d.data.world.captions import understand, view_compass, vocabulary
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.guidance.teachers import open_teacher
@@ -28,7 +30,7 @@ from nerf3d.train import Budget
 MOST_WORDS = 100
 PREVIEWS_AT = (0.1, 0.25, 0.5, 0.75, 1.0)
 PREVIEW_SIZE = 96
-TRIES = 3
+TRIES, RETRY = 3, 1000
 
 
 def text(
@@ -44,13 +46,15 @@ def text(
     resume: bool = False,
     device: str = "cpu",
     started: float | None = None,
+    candidates: int = 1,
 ) -> Outcome:
     """Make a 3D object of a prompt: a run folder with turntable.mp4, preview.png, asset.glb and metrics.json.
 
     `prior` is the model that judges: None for the embedded one, an alias, a hub id, or a folder of a diffusers pipeline;
     `preset` a recipe (None: the one for that prior). The rest is as in `fit`. A run that collapses (nothing there, fog
-    everywhere, a flat sheet) is begun again with other random numbers, twice at most; whether the last one collapsed too
-    is in the outcome, and then there is no mesh.
+    everywhere, a flat sheet, no numbers) is put aside and begun again with other random numbers, twice at most; whether
+    the last one collapsed too is in the outcome, and then there is no mesh. Of several `candidates`, which differ in their
+    seeds, the run that the evaluator likes best is kept in `out`, the others beside it.
 
     Raises InputError for input that cannot be used, and Interrupted after Ctrl-C, when the state is saved.
     """
@@ -62,20 +66,44 @@ def text(
         raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^62 - 1")
     check_prompt(prompt)
     if resume:
+        if candidates > 1:
+            raise InputError("--resume goes on with one run, not with several candidates; name one of them with --out")
         run = _resumed(prompt, Path(out) if out is not None else None, steps, max_minutes)
         return present(_train(run, checkpoint_every, chip, started))
     recipe = _recipe(prior, preset, settings, steps, max_minutes)
     target = Path(out) if out is not None else Path("runs") / _slug(prompt)
     check_new(target)
+
+    if candidates == 1:
+        return _tried(target, RunConfig(prompt, seed, recipe), checkpoint_every, chip, started)
+    if understand(prompt) is None:
+        raise InputError(
+            f"nobody here can say which of several candidates is best: the evaluator does not know what {prompt!r} is; "
+            "leave --candidates away"
+        )
+
+    def attempt(where: Path, seed: int) -> Outcome:
+        return _tried(where, RunConfig(prompt, seed, recipe), checkpoint_every, chip, time.perf_counter())
+
+    return best_of(candidates, target, seed, attempt)
+
+
+def _tried(
+    target: Path, config: RunConfig, checkpoint_every: int | None, device: torch.device, started: float
+) -> Outcome:
+    """One run; put aside and begun again where it collapses."""
     for attempt in range(TRIES):
-        where = target if attempt == 0 else target.with_name(f"{target.name}-retry{attempt}")
-        run = begin_run(where, RunConfig(prompt, seed + 1000 * attempt, recipe))
+        run = begin_run(target, replace(config, seed=config.seed + RETRY * attempt))
         try:
-            return present(_train(run, checkpoint_every, chip, started))
-        except Collapsed as collapse:
-            say(f"{collapse}; {'trying other random numbers' if attempt + 1 < TRIES else 'giving up'}")
-            reason = str(collapse)
-    return Outcome(run, None, reason)
+            outcome = present(_train(run, checkpoint_every, device, started))
+        except (Collapsed, Diverged) as collapse:
+            outcome = Outcome(run, None, str(collapse))
+        if outcome.asset is not None or attempt + 1 == TRIES:
+            break
+        aside = unused(target, "collapsed")
+        target.rename(aside)
+        say(f"{outcome.collapse}; this try is now in {aside}, and the next one begins with other random numbers")
+    return outcome
 
 
 def check_prompt(prompt: str) -> None:
@@ -85,6 +113,16 @@ def check_prompt(prompt: str) -> None:
     words = len(prompt.split())
     if words > MOST_WORDS or len(prompt) > 20 * MOST_WORDS:
         raise InputError(f"a prompt of {words} words is longer than any teacher reads; say it in {MOST_WORDS} or fewer")
+
+
+def unknown_words(prompt: str) -> list[str]:
+    """What the embedded prior has not met in any caption.
+
+    >>> unknown_words("A corgi on top of a blue mushroom")
+    ['corgi']
+    """
+    known = set(" ".join(vocabulary()).split())
+    return [word for word in dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if word not in known]
 
 
 def _recipe(
@@ -135,6 +173,8 @@ def _train(run: Run, checkpoint_every: int | None, device: torch.device, started
 
 def _guidance(prompt: str, recipe: Text, device: torch.device, rng: torch.Generator) -> Guidance:
     """The teacher, told what to look for. Its text encoder is not kept."""
+    if recipe.teacher == "builtin" and (strange := unknown_words(prompt)):
+        say(f"the embedded prior has never read {', '.join(strange)}; expect little of that, or name another --prior")
     teacher = open_teacher(PRIOR if recipe.teacher == "builtin" else recipe.teacher, device)
     wording = view_compass if recipe.teacher == "builtin" else None
     prompts = recipe.prompts.build(prompt, teacher.encode, wording).to(device)

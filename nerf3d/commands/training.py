@@ -39,6 +39,10 @@ class Watch:
     command: str
 
 
+class Diverged(InputError):
+    """A parameter is not a number any more."""
+
+
 def run_training(
     run: Run,
     task: Task,
@@ -52,7 +56,7 @@ def run_training(
     """Train from the run's last checkpoint, or from its beginning, until the recipe's budget is spent.
 
     `kept` are the modules that checkpoints hold beside the loop's own state. Raises Interrupted after Ctrl-C, saved, and
-    InputError when a parameter is not a number any more.
+    Diverged when a parameter is not a number any more.
     """
     recipe = run.config.recipe
     budget = Budget(recipe.steps, recipe.minutes)
@@ -69,13 +73,13 @@ def run_training(
 
     def keep() -> None:
         if not all(bool(p.isfinite().all()) for module in kept.values() for p in module.parameters()):
-            raise InputError(
+            raise Diverged(
                 f"training went wrong before step {state.step}: a parameter is not a number any more; nothing was saved "
                 f"since the last checkpoint in {run.folder}; begin again with a lower rate or another seed"
             )
         save(run.folder, state.step, collect(objects))
 
-    with _ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
+    with ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
         for report in train(task, state, budget, weights, recipe.warmup):
             watch.see(report)
             left = report.seconds * (1 - report.progress) / max(report.progress, 1e-6)
@@ -107,7 +111,7 @@ class Pressed:
 
 
 @contextmanager
-def _ctrl_c() -> Iterator[Pressed]:
+def ctrl_c() -> Iterator[Pressed]:
     """The first Ctrl-C is noted, so that a step is never left half done; the second one interrupts at once."""
     pressed = Pressed()
     if current_thread() is not main_thread():

@@ -24,8 +24,20 @@ GONE = {
     "stabilityai/stable-diffusion-2-1-base": "sd21-base",
     "stabilityai/stable-diffusion-2-1": "sd21",
 }
+REFUSED = {
+    "mvdream": "its network needs code of its own, which diffusers does not have",
+    "zero123": "it follows a picture, not a prompt",
+}
+"""By a piece of the name: what people ask for and cannot be had, and why."""
 PARTS = ("unet", "transformer", "vae", "scheduler")
 LANGUAGE = ("text_encoder*", "tokenizer*")
+
+
+def check_usable(name: str) -> None:
+    """InputError for models that are known not to work here."""
+    for piece, why in REFUSED.items():
+        if piece in name.lower():
+            raise InputError(f"the teacher {name!r} cannot be used: {why}; give one of {', '.join(ALIASES)}")
 
 
 def fetch(name: str, half: bool, trust_pickle: bool) -> Path:

@@ -71,6 +71,7 @@ def _locate(name: str | Path, half: bool, trust_pickle: bool) -> Path:
         return path
     if isinstance(name, Path) or name.startswith((".", "/", "~")):
         raise InputError(f"{name} is not a folder; give that of a diffusers pipeline, which holds a model_index.json")
+    hub.check_usable(name)
     if name not in hub.ALIASES and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
         raise InputError(
             f"{name!r} is no teacher: neither a folder, nor a hub id (owner/name), nor an alias ({', '.join(hub.ALIASES)})"

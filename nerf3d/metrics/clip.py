@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nerf3d.errors import InputError
-from nerf3d.metrics.torchvision_repair import import_torchvision
+from nerf3d.torchvision_repair import import_torchvision
 
 BATCH = 128
 
@@ -48,7 +48,7 @@ class Evaluator:
             import open_clip
         except ImportError as error:
             raise InputError(
-                f"Judging pictures by captions needs open_clip ({error}): pip install 'nerf3d[clip]' -c constraints.txt."
+                f"Judging pictures by captions needs open_clip ({error}): pip install open_clip_torch"
             ) from error
         try:
             model, _ = open_clip.create_model_from_pretrained(f"local-dir:{folder}", device=device)

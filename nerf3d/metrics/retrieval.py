@@ -18,12 +18,14 @@ from nerf3d.metrics.clip import Evaluator
 class Retrieval:
     """`rank` is 1 where the true caption comes first, for the mean similarity over all views.
 
-    `right_views` is the share of single views for which it does, `found` the caption that comes first.
+    `right_views` is the share of single views for which it does, `found` the caption that comes first, `margin` by how
+    much the true caption is ahead of the best other one (negative: behind).
     """
 
     rank: int
     right_views: float
     found: str
+    margin: float
 
 
 def retrieve(evaluator: Evaluator, images: Float[Tensor, "n h w 3"], truth: str, captions: Sequence[str]) -> Retrieval:
@@ -35,7 +37,9 @@ def retrieve(evaluator: Evaluator, images: Float[Tensor, "n h w 3"], truth: str,
     place = options.index(truth)
     each = torch.tensor([rank(view, place) == 1 for view in similarity])
     mean = similarity.mean(0)
-    return Retrieval(rank(mean, place), float(each.double().mean()), options[int(mean.argmax())])
+    others = torch.cat([mean[:place], mean[place + 1 :], torch.tensor([-1.0])])
+    margin = float(mean[place] - others.max())
+    return Retrieval(rank(mean, place), float(each.double().mean()), options[int(mean.argmax())], margin)
 
 
 def rank(similarity: Float[Tensor, "t"], truth: int) -> int:

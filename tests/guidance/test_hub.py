@@ -123,3 +123,9 @@ def test_without_network_all_ways_out_are_named(monkeypatch: pytest.MonkeyPatch)
     Hub(monkeypatch, {}, offline=True)
     with pytest.raises(InputError, match="HF_HUB_OFFLINE is set"):
         open_teacher("somebody/something", options=TeacherOptions())
+
+
+@pytest.mark.parametrize("name", ["mvdream", "ashawkey/mvdream-sd2.1-diffusers", "kxic/zero123-xl"])
+def test_models_that_cannot_work_are_refused_before_any_download(name: str) -> None:
+    with pytest.raises(InputError, match=f"{name}.* cannot be used: .*sd15"):
+        open_teacher(name)

@@ -13,8 +13,8 @@ from nerf3d.data.world.trace import trace
 from nerf3d.errors import InputError
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.retrieval import retrieve
-from nerf3d.metrics.torchvision_repair import import_torchvision
 from nerf3d.metrics.views import view_consistency
+from nerf3d.torchvision_repair import import_torchvision
 
 FOLDER = Path(__file__).resolve().parents[2] / "assets" / "evaluator"
 made = pytest.mark.skipif(not FOLDER.is_dir(), reason=f"{FOLDER} is not there: scripts/train_evaluator.py makes it")

@@ -56,7 +56,11 @@ def test_rank_counts_what_fits_as_well_or_better() -> None:
 def test_retrieval_is_decided_by_the_mean_over_views(evaluator: Evaluator) -> None:
     views = pictures((1.0, 0.1, 0.0), (0.4, 0.5, 0.0), (0.9, 0.0, 0.2), (0.0, 0.0, 1.0))
     found = retrieve(evaluator, views, "a red cube", CAPTIONS)
-    assert found == Retrieval(rank=1, right_views=0.5, found="a red cube")
+    assert (found.rank, found.right_views, found.found) == (1, 0.5, "a red cube")
+    mean = evaluator.similarity(views, CAPTIONS).mean(0)
+    best, second = mean.sort(descending=True).values[:2].tolist()
+    assert found.margin == pytest.approx(best - second)
+    assert retrieve(evaluator, views, "a green cube", CAPTIONS).margin < 0 < found.margin
     assert retrieve(evaluator, views, "a green cube", CAPTIONS).rank == 3
     assert retrieve(evaluator, views, "something red and odd", CAPTIONS[1:]).rank == 1  # joins the list
 
@@ -70,7 +74,7 @@ def test_texts_are_read_once(evaluator: Evaluator) -> None:
 
 
 def test_r_precision_is_the_share_of_first_places() -> None:
-    assert r_precision([Retrieval(r, 0.0, "") for r in (1, 2, 1, 1500)]) == 0.5
+    assert r_precision([Retrieval(r, 0.0, "", 0.0) for r in (1, 2, 1, 1500)]) == 0.5
     with pytest.raises(InputError, match="none"):
         r_precision([])
 

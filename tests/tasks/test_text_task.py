@@ -14,7 +14,7 @@ from nerf3d.fields.hash_grid import HashGrid
 from nerf3d.kernels.adam import Adam
 from nerf3d.kernels.hash_grid import GridLayout
 from nerf3d.tasks.text import Text, TextTask, losses
-from nerf3d.tasks.text.collapse import Collapsed, Monitor
+from nerf3d.tasks.text.collapse import Collapsed, Monitor, check_solid
 from nerf3d.tasks.text.recipe import Shading, Views, Weights
 from nerf3d.tasks.text.views import random_views, size_at
 from nerf3d.train import Budget, Report, begin, train
@@ -139,6 +139,31 @@ def test_collapse_is_noticed_and_named(opacity: float, word: str) -> None:
     fine = Monitor()
     fine.see(report(0.9, 0.2))
     assert fine.state().startswith("20 %")
+
+
+def silhouettes(*widths: int) -> torch.Tensor:
+    pictures = torch.zeros(len(widths), 20, 20)
+    for picture, width in zip(pictures, widths, strict=True):
+        picture[5:15, :width] = 1
+    return pictures
+
+
+@pytest.mark.parametrize(
+    ("opacity", "word"),
+    [
+        (silhouettes(0, 0, 0), "nothing to see from any side"),
+        (torch.ones(3, 20, 20), "fills every picture"),
+        (silhouettes(10, 1, 10), "flat sheet: from one side 2.5 % of a picture, from another 25 %"),
+        (silhouettes(10, 8, 10) * math.nan, "not numbers"),
+    ],
+)
+def test_results_that_are_no_object(opacity: torch.Tensor, word: str) -> None:
+    with pytest.raises(Collapsed, match=word):
+        check_solid(opacity)
+
+
+def test_a_thin_object_is_an_object() -> None:
+    check_solid(silhouettes(10, 2, 10))
 
 
 @pytest.mark.parametrize("name", recipes("text"))

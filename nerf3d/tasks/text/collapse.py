@@ -2,6 +2,9 @@
 
 import math
 
+from jaxtyping import Float
+from torch import Tensor
+
 from nerf3d.train import Report
 
 SINCE = 0.35
@@ -10,8 +13,28 @@ LEAST, MOST = 0.004, 0.9
 """Mean opacities of all pictures that no object has: less is nothing, more is fog or a wall."""
 
 
+THINNEST = 0.12
+"""Less than this between the smallest and the largest silhouette from all around is a sheet, no object."""
+
+
 class Collapsed(Exception):
     """The run has nothing to show; the text says why."""
+
+
+def check_solid(opacity: Float[Tensor, "views h w"]) -> None:
+    """Raises `Collapsed` where pictures from all around show nothing, a wall, or a sheet that is gone from the side."""
+    covered = (opacity > 0.5).double().mean((1, 2))
+    least, most = float(covered.min()), float(covered.max())
+    if not bool(opacity.isfinite().all()):
+        raise Collapsed("the result has places that are not numbers")
+    if most < LEAST:
+        raise Collapsed(f"there is nothing to see from any side (at most {100 * most:.1f} % of a picture)")
+    if least > MOST:
+        raise Collapsed(f"fog or a wall fills every picture (at least {100 * least:.0f} %)")
+    if least < THINNEST * most:
+        raise Collapsed(
+            f"it is a flat sheet: from one side {100 * least:.1f} % of a picture, from another {100 * most:.0f} %"
+        )
 
 
 class Monitor:

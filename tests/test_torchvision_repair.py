@@ -22,7 +22,7 @@ TROUBLED = {"__init__.py": "raise RuntimeError('something else')"}
 
 CODE = """
 import sys
-from nerf3d.metrics import torchvision_repair as module
+from nerf3d import torchvision_repair as module
 def watched(repair=module._repair):
     print("repaired")
     repair()
@@ -35,7 +35,7 @@ def child(tmp_path: Path, package: dict[str, str], more: str = "") -> subprocess
     for name, text in package.items():
         (tmp_path / "torchvision").mkdir(exist_ok=True)
         (tmp_path / "torchvision" / name).write_text(text)
-    places = [str(tmp_path), str(Path(__file__).resolve().parents[2])]
+    places = [str(tmp_path), str(Path(__file__).resolve().parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(places)}
     return subprocess.run([sys.executable, "-c", CODE + more], capture_output=True, text=True, env=environment)
 
@@ -63,7 +63,7 @@ def test_other_failures_are_not_hidden(tmp_path: Path) -> None:
 
 
 def test_without_torchvision_there_is_nothing_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nerf3d.metrics import torchvision_repair as module
+    from nerf3d import torchvision_repair as module
 
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda name: None)
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
