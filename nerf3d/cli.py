@@ -153,14 +153,33 @@ def _add_export(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(
         commands,
         "export",
-        "write a run's surface as a mesh",
+        "write a run's surface as a mesh with textures, for other programs",
         "  nerf3d export runs/chair --out chair.glb\n"
+        "  nerf3d export runs/chair --out chair.usdz --faces 5000 --texture 2048\n"
         "  nerf3d export runs/chair --out chair.ply --resolution 512\n"
+        "  nerf3d export runs/a-blue-mushroom --out mushroom.stl --unit 8cm\n"
         "  nerf3d export runs/fox --out fox.glb --box -0.5 -0.5 -0.5 0.5 0.5 0.5",
         _export,
     )
     parser.add_argument("run_folder", metavar="RUN")
-    parser.add_argument("--out", required=True, help="the file: .glb, .obj or .ply")
+    parser.add_argument("--out", required=True, help="the file: .glb, .usdz, .obj, .ply or .stl")
+    parser.add_argument(
+        "--faces", metavar="N", type=int, help="about so many triangles, 0: all (20000; .ply and .stl: all)"
+    )
+    parser.add_argument(
+        "--texture", metavar="PIXELS", type=int, help="size of the textures, 0: colours at the vertices (1024)"
+    )
+    parser.add_argument("--smoothing", metavar="N", type=int, default=0, help="rounds of a filter against bumps (0)")
+    parser.add_argument(
+        "--unit",
+        metavar="LENGTH",
+        default="1m",
+        help="how long a unit is, as in 30cm; a generated object is 1 tall (1m)",
+    )
+    parser.add_argument("--up", choices=["y", "z"], help="the file's upward axis (as its format is used to)")
+    parser.add_argument(
+        "--origin", choices=["scene", "base", "center"], help="where the file's origin is (scene; generated: base)"
+    )
     parser.add_argument("--resolution", metavar="N", type=_positive, default=256, help="cells along the box (256)")
     parser.add_argument("--level", type=float, help="the density that counts as the surface (found automatically)")
     parser.add_argument(
@@ -272,7 +291,20 @@ def _export(arguments: argparse.Namespace) -> None:
     from nerf3d.commands.mesh import mesh
 
     box = tuple(arguments.box) if arguments.box else None
-    mesh(arguments.run_folder, arguments.out, arguments.resolution, arguments.level, arguments.smallest, box)
+    mesh(
+        arguments.run_folder,
+        arguments.out,
+        arguments.resolution,
+        arguments.level,
+        arguments.smallest,
+        box,
+        arguments.faces,
+        arguments.texture,
+        arguments.smoothing,
+        arguments.unit,
+        arguments.up,
+        arguments.origin,
+    )
 
 
 def _eval(arguments: argparse.Namespace) -> None:

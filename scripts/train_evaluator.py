@@ -11,6 +11,7 @@ goes on where it was stopped and ends with the same weights on the same machine.
 import argparse
 import json
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -242,4 +243,7 @@ def _parse() -> Settings:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped and saved; the same command goes on from here")

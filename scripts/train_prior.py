@@ -11,9 +11,13 @@ goes on where it was stopped and ends with the same weights on the same machine.
 import argparse
 import math
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import repaired  # noqa: F401
+
+# isort: split
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -251,4 +255,7 @@ def _parse() -> Settings:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("stopped and saved; the same command goes on from here")

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
     "torchvision_repair": set(),
     "guidance": LOW | {"torchvision_repair"},
     "data": LOW,
-    "export": LOW,
+    "export": LOW | {"kernels"},  # textures are painted by the rasteriser
     "metrics": LOW | {"torchvision_repair"},
     "train": LOW,
     "checkpoint": LOW,

@@ -1,6 +1,7 @@
-"""`nerf3d export`: a mesh from a run."""
+"""`nerf3d export`: a mesh from a run, with textures, for other programs."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,10 +9,19 @@ import torch
 from nerf3d.console import bar_of_points, say
 from nerf3d.core import Box
 from nerf3d.errors import InputError
-from nerf3d.export.mesh import FORMATS, color_vertices, write_mesh
-from nerf3d.export.surface import Surface, extract_surface, largest_components
+from nerf3d.export.asset import Asset
+from nerf3d.export.build import Looks, make_asset
+from nerf3d.export.formats import check_format, write_asset
+from nerf3d.export.frame import Frame, Origin, length, put
+from nerf3d.export.surface import extract_surface
+from nerf3d.export.weld import welded
 from nerf3d.metrics.mesh import health
 from nerf3d.runs import load_scene, open_run
+from nerf3d.tasks.text import Text
+
+TEXTURED = (".glb", ".usdz", ".obj")
+FACES, TEXTURE = 20_000, 1024
+MOST_FACES = 50_000_000
 
 
 def mesh(
@@ -21,16 +31,80 @@ def mesh(
     level: float | None = None,
     smallest: float = 0.01,
     box: tuple[float, float, float, float, float, float] | None = None,
-) -> Surface:
-    """Write the surface of a run as .glb, .obj or .ply, with colors at the vertices, in the scene's frame and units.
+    faces: int | None = None,
+    texture: int | None = None,
+    smoothing: int = 0,
+    unit: str = "1m",
+    up: str | None = None,
+    origin: str | None = None,
+) -> Asset:
+    """Write the surface of a run as .glb, .usdz, .obj, .ply or .stl.
 
     `resolution` is the number of cells along the box's longest side; `level` the density that counts as the surface
     (None: found automatically); components smaller than `smallest` times the largest are left out. `box` is the part of
     the world to look at: x, y, z of its lower corner, then of its upper one (None: the scene's own).
+
+    `faces` (0: all) and `texture` (pixels along a side, 0: colours at the vertices) are 20,000 and 1024 for formats that
+    have textures, and otherwise all and 0. `smoothing`: rounds of a filter against bumps. A capture stays where it is in
+    its world; what was made of a prompt stands on the ground, one unit tall. `unit` is how long a unit is, `up` the
+    file's upward axis (y or z), `origin` one of scene, base and center.
+
+    Raises InputError for a field without a surface: there is never an empty file.
     """
     path = Path(out)
-    if path.suffix.lower() not in FORMATS:  # before the work, not after it
-        raise InputError(f"{path} has no suffix that names a mesh format: choose one of {', '.join(sorted(FORMATS))}")
+    check_format(path)  # before the work, not after it
+    _check(resolution, level, smallest, box)
+    looks = _looks(path, faces, texture, smoothing, smallest)
+    opened = open_run(Path(run))
+    frame = _frame(isinstance(opened.config.recipe, Text), unit, up, origin)
+    scene, step = load_scene(opened)
+    part = scene.box if box is None else Box(torch.tensor(box[:3]), torch.tensor(box[3:]))
+    with bar_of_points("surface") as show:
+        surface = extract_surface(scene.field.density, part, resolution, level, show)
+    with bar_of_points("textures") as show:
+        asset, notes = make_asset(surface, scene.field, scene.up, looks, show)
+    facts = {"made_by": f"nerf3d, step {step}", "level": f"{surface.level:.6g}"}
+    asset = put(replace(asset, facts=facts), frame, path.suffix.lower())
+    write_asset(path, asset)
+    for note in notes:
+        say(note)
+    say(f"{summary(asset)}, in {path}")
+    return asset
+
+
+def summary(asset: Asset) -> str:
+    """What a person wants to know of an asset, in a line."""
+    state = health(*welded(asset.vertices, asset.faces))
+    closed = "watertight" if state.watertight else "not watertight"
+    painted = "" if asset.textures is None else f", textures of {len(asset.textures.color)} pixels"
+    return f"{state.faces} triangles in {state.components} parts, {closed}{painted}"
+
+
+def _looks(path: Path, faces: int | None, texture: int | None, smoothing: int, smallest: float) -> Looks:
+    textured = path.suffix.lower() in TEXTURED
+    wanted = (FACES if textured else 0) if faces is None else faces
+    if not (wanted == 0 or 4 <= wanted <= MOST_FACES):
+        raise InputError(f"a mesh cannot have {wanted} triangles; give 4 to {MOST_FACES:,}, or 0 for all there are")
+    if texture and not textured:
+        raise InputError(f"{path} has no room for textures; choose one of {', '.join(TEXTURED)}, or --texture 0")
+    if not 0 <= smoothing <= 1000:
+        raise InputError(f"{smoothing} rounds of smoothing are not useful; choose 0 to 1000")
+    pixels = (TEXTURE if textured else 0) if texture is None else texture
+    return Looks(wanted or None, pixels, smoothing, smallest)
+
+
+def _frame(generated: bool, unit: str, up: str | None, origin: str | None) -> Frame:
+    if up is not None and up not in ("y", "z"):
+        raise InputError(f"no file has {up!r} for its upward axis; choose y or z")
+    if origin is not None and origin not in ("scene", "base", "center"):
+        raise InputError(f"{origin!r} is no origin; choose scene, base or center")
+    where: Origin = origin or ("base" if generated else "scene")  # type: ignore[assignment]
+    return Frame(where, length(unit), generated and where != "scene", up)  # type: ignore[arg-type]
+
+
+def _check(
+    resolution: int, level: float | None, smallest: float, box: tuple[float, float, float, float, float, float] | None
+) -> None:
     if not 8 <= resolution <= 1024:
         raise InputError(f"a resolution of {resolution} cells is not useful; choose between 8 and 1024")
     if level is not None and not 0 < level < math.inf:
@@ -39,15 +113,3 @@ def mesh(
         raise InputError(f"the smallest part cannot have a share of {smallest}; give a number from 0 to 1")
     if box is not None and not all(low < high for low, high in zip(box[:3], box[3:], strict=True)):
         raise InputError(f"the box {box} is empty; give x, y, z of its lower corner, then of its upper one")
-    opened = open_run(Path(run))
-    scene, step = load_scene(opened)
-    part = scene.box if box is None else Box(torch.tensor(box[:3]), torch.tensor(box[3:]))
-    with bar_of_points("surface") as show:
-        surface = extract_surface(scene.field.density, part, resolution, level, show)
-    surface = largest_components(surface, smallest)
-    colors = color_vertices(surface, scene.field)
-    write_mesh(path, surface, colors, scene.up, {"made_by": f"nerf3d, step {step}", "level": f"{surface.level:.6g}"})
-    state = health(surface.vertices, surface.faces)
-    closed = "watertight" if state.watertight else "not watertight"
-    say(f"{state.faces} triangles in {state.components} parts, {closed}, in {path}")
-    return surface

@@ -46,7 +46,7 @@ def present(run: Run) -> Outcome:
     write_picture(run.folder / "preview.png", contact_sheet([color_picture(s.color) for s in seen], 4))
     try:
         check_solid(torch.stack([s.opacity for s in seen]))
-        mesh(run.folder, run.folder / "asset.glb", RESOLUTION)
+        mesh(run.folder, run.folder / "asset.glb", RESOLUTION, faces=0, texture=0)
     except (InputError, Collapsed) as empty:
         return Outcome(run, None, str(empty))
     small = scene.cameras.scaled_to(192, 192)
