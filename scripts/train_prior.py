@@ -119,7 +119,7 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
     unet = make_unet()
     model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
     if settings.init is not None:
-        unet.load_state_dict(UNet2DConditionModel.from_pretrained(settings.init / "unet").float().state_dict())
+        begin_with(unet, UNet2DConditionModel.from_pretrained(settings.init / "unet").float())
         text_encoder.load_state_dict(type(text_encoder).from_pretrained(settings.init / "text_encoder").state_dict())
     unet.set_attn_processor(AttnProcessor())  # on a CPU faster than the fused one, whose backward pass is slow
     unet.to(memory_format=torch.channels_last)
@@ -176,7 +176,19 @@ def make_unet() -> UNet2DConditionModel:
         attention_head_dim=32,
         cross_attention_dim=192,
         norm_num_groups=16,
+        addition_embed_type="text",  # the whole caption also goes wherever the time goes: shapes are learned sooner
+        addition_embed_type_num_heads=6,
     )
+
+
+def begin_with(unet: UNet2DConditionModel, other: UNet2DConditionModel) -> None:
+    """Take over another network's weights. One that has no road for the whole caption gets one that says nothing yet."""
+    missing, unexpected = unet.load_state_dict(other.state_dict(), strict=False)
+    assert not unexpected, unexpected
+    assert all(name.startswith("add_embedding.") for name in missing), missing
+    if missing:
+        nn.init.zeros_(unet.add_embedding.norm2.weight)
+        nn.init.zeros_(unet.add_embedding.norm2.bias)
 
 
 def make_scheduler() -> DDIMScheduler:
