@@ -79,8 +79,16 @@ def flat(count: int) -> Surface:
     )
 
 
-def test_patterns_alternate_with_white_or_black() -> None:
-    for color, second in (("red", "white"), ("white", "black")):
+def second_of(color: str) -> str:
+    """The name of what a colour's stripes alternate with."""
+    values = paints(Thing("cube", color, "striped"), 1, 1.0, torch.zeros(3))[0].second.tolist()
+    return next(name for name, value in COLORS.items() if list(value) == pytest.approx(values))
+
+
+def test_patterns_alternate_with_another_colour_and_never_the_other_way_round() -> None:
+    pairs = {(color, second_of(color)) for color in COLORS}
+    assert not pairs & {(b, a) for a, b in pairs}  # or one picture would have two names
+    for color, second in (("red", "white"), ("white", "black"), ("black", "grey")):
         coats = paints(Thing("cube", color, "striped"), 1, 1.0, torch.zeros(3))
         found = {tuple(round(v, 3) for v in pixel) for pixel in paint(flat(200), coats).tolist()}
         assert found == {tuple(round(v, 3) for v in COLORS[name]) for name in (color, second)}
@@ -96,6 +104,20 @@ def test_light_from_the_front_from_behind_and_on_gloss() -> None:
     assert light(surface, color, dull, look, front).tolist() == [pytest.approx([0.5] * 3)]
     assert light(surface, color, dull, look, behind).tolist() == [pytest.approx([0.5 * 0.6] * 3)]
     assert light(surface, color, glossy, look, front).min() == 1.0  # the highlight: 0.9 on top
+
+
+def test_gloss_shows_from_every_side_on_every_colour() -> None:
+    """A ball of normals, without the light's own highlight: what is mirrored is lighter above and darker below."""
+    normal = torch.nn.functional.normalize(torch.randn(400, 3, generator=torch.Generator().manual_seed(3)), dim=-1)
+    ball = Surface(torch.zeros(400, dtype=torch.int8), torch.zeros(400, 3), normal)
+    for look in (torch.tensor([0.0, 1, 0]), torch.tensor([0.8, 0, -0.6])):
+        for name, value in COLORS.items():
+            seen = (normal @ look < -0.1) & (normal @ look > -0.9)
+            rays, color, behind = look.expand(400, 3), torch.tensor(value).expand(400, 3), look
+            dull, glossy = (light(ball, color, s * torch.ones(400), rays, behind)[seen] for s in (0.0, 1.0))
+            assert float((glossy - dull).abs().mean()) > 0.08, name
+            above = (look - 2 * (normal @ look)[:, None] * normal)[seen][:, 2]
+            assert float(glossy[above > 0.4].mean()) > float(glossy[above < -0.2].mean()) + 0.2, name
 
 
 def test_a_background_is_told_from_what_is_in_front() -> None:
