@@ -17,7 +17,7 @@ from nerf3d.data.world.nouns import named, nouns
 from nerf3d.errors import InputError
 from nerf3d.export.files import whole_file
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.export.surface import extract_surface, largest_components
+from nerf3d.export.surface import largest_components, surface_of
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.mesh import MeshHealth, health
 from nerf3d.metrics.retrieval import retrieve
@@ -66,7 +66,7 @@ def judge(run: Run) -> Judgement:
     scene, step = load_scene(run)
     known = understand(prompt)
     colored, clay = views_of(scene), views_of(_as_clay(scene))
-    surface = largest_components(extract_surface(scene.field.density, scene.box, RESOLUTION), 0.01)
+    surface = largest_components(surface_of(scene.field, scene.box, RESOLUTION), 0.01)
     result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
     if known is not None:
         evaluator = Evaluator.open(EVALUATOR)

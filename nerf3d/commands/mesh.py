@@ -13,7 +13,7 @@ from nerf3d.export.asset import Asset
 from nerf3d.export.build import Looks, make_asset
 from nerf3d.export.formats import check_format, write_asset
 from nerf3d.export.frame import Frame, Origin, length, put
-from nerf3d.export.surface import extract_surface
+from nerf3d.export.surface import surface_of
 from nerf3d.export.weld import welded
 from nerf3d.metrics.mesh import health
 from nerf3d.runs import load_scene, open_run
@@ -60,7 +60,7 @@ def mesh(
     scene, step = load_scene(opened)
     part = scene.box if box is None else Box(torch.tensor(box[:3]), torch.tensor(box[3:]))
     with bar_of_points("surface") as show:
-        surface = extract_surface(scene.field.density, part, resolution, level, show)
+        surface = surface_of(scene.field, part, resolution, level, show)
     with bar_of_points("textures") as show:
         asset, notes = make_asset(surface, scene.field, scene.up, looks, show)
     facts = {"made_by": f"nerf3d, step {step}", "level": f"{surface.level:.6g}"}

@@ -1,27 +1,43 @@
-"""From a density to the surface of what is there: marching cubes in world coordinates.
+"""From a field to the surface of what is there: marching cubes in world coordinates.
 
 The cubes are marched on opacity, not on density: v = 1 - 2^(-density / level), which is 0 in the void, 1/2 on the
 surface and 1 in the densest matter. A density that jumps from 0 to 10,000 within a cell would pull the vertices of a
 linear interpolation onto the outer nodes, and the mesh would show the cells as stairs.
+
+A field that knows how far away its surface is needs no level: there v = 1/2 - distance / (8 cells), cut to [0, 1]. Where
+the distance is a true one, a sample of the survey is within 2 sqrt(3) cells of every point of the surface, so that its v
+is above what is looked into (`lattice.MAYBE`) and no cell with a piece of the surface is passed over.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Int64
+from jaxtyping import Bool, Float, Float32, Int64
 from scipy import ndimage
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
-from nerf3d.core import Box
+from nerf3d.core import Box, Field
 from nerf3d.errors import InputError
 from nerf3d.export.lattice import Counter, Density, Lattice, Progress, fill, survey
 from nerf3d.export.level import automatic_level
 
+EDGE = 2
+GROOVE = 5  # steps from node to node, three of them for what the erosion took
 REFINEMENTS = 4  # each halves the cell at a sharp edge
+REACH = 4.0  # cells: how far from the surface distances are told apart
+
+
+@runtime_checkable
+class HasDistance(Protocol):
+    """A field that knows the signed distance to its surface: world units, negative inside."""
+
+    def distance(self, x: Float[Tensor, "n 3"]) -> Float[Tensor, "n"]: ...
 
 
 @dataclass(frozen=True)
@@ -29,13 +45,42 @@ class Surface:
     """A triangle mesh in the world's own frame and units, on the CPU; the faces' corners run anticlockwise seen from
     outside.
 
-    `level` is the density on the surface, `cell` the longest side of a cell of the lattice that it was found on.
+    `level` is the density on the surface (0 where a signed distance was asked), `cell` the longest side of a cell of the
+    lattice that it was found on.
     """
 
     vertices: Float32[Tensor, "v 3"]
     faces: Int64[Tensor, "f 3"]
     level: float
     cell: float
+
+
+def surface_of(
+    field: Field, box: Box, resolution: int = 256, level: float | None = None, progress: Progress | None = None
+) -> Surface:
+    """The surface of a field inside the box: where its distance is 0 if it knows one and no level is asked for
+    (`extract_zero_set`), else where its density reaches the level (`extract_surface`).
+    """
+    if level is None and isinstance(field, HasDistance):
+        return extract_zero_set(field.distance, box, resolution, progress)
+    return extract_surface(field.density, box, resolution, level, progress)
+
+
+def extract_zero_set(distance: Density, box: Box, resolution: int = 256, progress: Progress | None = None) -> Surface:
+    """The closed surface around everything inside the box where a signed distance (world units) is negative.
+
+    What is said of `extract_surface` about the box, cavities and errors holds here too.
+    """
+    lattice = Lattice.over(box, resolution)
+    cell = float(lattice.spacing.max())
+    ask = Counter(lambda x: (0.5 - distance(x) / (2 * REACH * cell)).clamp(0, 1), progress)
+    nodes, asked = fill(ask, lattice, survey(ask, lattice), 0.5)
+    if not bool((nodes > 0.5).any()):
+        raise InputError(
+            f"The field is empty inside the box {_words(box)}: its distance is negative nowhere; train longer."
+        )
+    vertices, faces = _mesh(ask, lattice, nodes, asked, _off_the_half)
+    return Surface(vertices, faces, 0.0, cell)
 
 
 def extract_surface(
@@ -61,12 +106,10 @@ def extract_surface(
     if level is None:
         raise _nothing_here(surveyed, box, "nowhere is it dense enough to hide what is behind it")
     nodes, asked = fill(ask, lattice, surveyed, level)
-    value = _fill_cavities(_opacity(nodes, level))
-    if not bool((value > 0.5).any()):
+    if not bool((_opacity(nodes, level) > 0.5).any()):
         raise _nothing_here(torch.maximum(surveyed.amax(), nodes.amax()), box, f"nowhere is it as dense as {level:.4g}")
-    vertices, faces = _march(value)
-    vertices = _refine(ask, lattice, value, asked, vertices, level)
-    return Surface(lattice.to_world(vertices).float().cpu(), faces, level, cell)
+    vertices, faces = _mesh(ask, lattice, nodes, asked, lambda density: _opacity(density, level))
+    return Surface(vertices, faces, level, cell)
 
 
 def largest_components(surface: Surface, minimum_share: float = 0.01) -> Surface:
@@ -90,29 +133,52 @@ def largest_components(surface: Surface, minimum_share: float = 0.01) -> Surface
 
 
 def _nothing_here(densities: Tensor, box: Box, why: str) -> InputError:
-    corners = " to ".join(str([round(x, 3) for x in corner.tolist()]) for corner in (box.low, box.high))
     return InputError(
-        f"The field is empty inside the box {corners}: {why} (the largest density is {float(densities.max()):.3g}); "
+        f"The field is empty inside the box {_words(box)}: {why} (the largest density is {float(densities.max()):.3g}); "
         "train longer, or give a lower level."
     )
 
 
+def _words(box: Box) -> str:
+    return " to ".join(str([round(x, 3) for x in corner.tolist()]) for corner in (box.low, box.high))
+
+
+Value = Callable[[Tensor], Tensor]
+"""From a field's answers to numbers from 0 (outside) to 1 (inside), 1/2 on the surface."""
+
+
+def _mesh(
+    ask: Counter, lattice: Lattice, nodes: Float32[Tensor, "i j k"], asked: Bool[Tensor, "i j k"], value_of: Value
+) -> tuple[Float32[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
+    """Vertices in the world, and faces, from the field's answers at the nodes."""
+    value = _fill_cavities(value_of(nodes))
+    vertices, faces = _march(value)
+    vertices = _refine(ask, lattice, value, asked, vertices, value_of)
+    return lattice.to_world(vertices).float().cpu(), faces
+
+
 def _opacity(density: Tensor, level: float) -> Tensor:
-    """1 - 2^(-density / level), kept off the exact half: a vertex on a node makes triangles without area."""
-    v = -torch.expm1(-math.log(2) * density.clamp_min(0.0) / level)
+    """1 - 2^(-density / level), kept off the exact half."""
+    return _off_the_half(-torch.expm1(-math.log(2) * density.clamp_min(0.0) / level))
+
+
+def _off_the_half(v: Tensor) -> Tensor:
+    """A vertex on a node makes triangles without area."""
     return torch.where((v - 0.5).abs() < 1e-3, torch.where(v >= 0.5, 0.501, 0.499), v)
 
 
 def _fill_cavities(value: Float32[Tensor, "i j k"]) -> Float32[Tensor, "i j k"]:
-    """Set all outside nodes to inside that no path of outside nodes connects to the outside of the box.
+    """Set all outside nodes to inside that cannot be reached from outside the box by a path three nodes wide.
 
     Nobody sees what is in there, no photograph says anything about it, and a field's noise puts thousands of bubbles
-    there.
+    there, which pinholes connect with the outside. What is narrow but not deep (a groove, a slit) stays open.
     """
-    outside = np.pad(value.numpy() < 0.5, 1, constant_values=True)
-    label, _ = ndimage.label(outside)
-    cavity = outside & (label != label[0, 0, 0])
-    return value.masked_fill(torch.from_numpy(cavity[1:-1, 1:-1, 1:-1]), 1.0)
+    outside = np.pad(value.numpy() < 0.5, EDGE, constant_values=True)
+    wide = ndimage.binary_erosion(outside, np.ones((3, 3, 3), dtype=bool), border_value=1)
+    label, _ = ndimage.label(wide)
+    reached = ndimage.binary_dilation(label == label[0, 0, 0], iterations=GROOVE, mask=outside)
+    cavity = (outside & ~reached)[EDGE:-EDGE, EDGE:-EDGE, EDGE:-EDGE]
+    return value.masked_fill(torch.from_numpy(cavity), 1.0)
 
 
 def _march(value: Float32[Tensor, "i j k"]) -> tuple[Float32[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
@@ -130,12 +196,12 @@ def _refine(
     value: Float32[Tensor, "i j k"],
     asked: Bool[Tensor, "i j k"],
     vertices: Float32[Tensor, "v 3"],
-    level: float,
+    value_of: Value,
 ) -> Float32[Tensor, "v 3"]:
-    """Move each vertex along its lattice edge to where the opacity is 1/2: false position, a few more questions a
+    """Move each vertex along its lattice edge to where the value is 1/2: false position, a few more questions a
     vertex.
 
-    A smooth density is already there after the linear interpolation; at a sharp edge every step halves what is left of
+    A smooth field is already there after the linear interpolation; at a sharp edge every step halves what is left of
     the cell. The vertices that close the mesh at the box's side are laid onto that side.
     """
     last = torch.tensor(lattice.cells)
@@ -160,7 +226,7 @@ def _refine(
     ask.expect(REFINEMENTS * len(move))
     for _ in range(REFINEMENTS):
         middle = meeting()
-        found = _opacity(ask(lattice.to_world(middle)), level)
+        found = value_of(ask(lattice.to_world(middle)))
         inside = found > 0.5
         inner, inner_value = torch.where(inside[:, None], middle, inner), torch.where(inside, found, inner_value)
         outer, outer_value = torch.where(inside[:, None], outer, middle), torch.where(inside, outer_value, found)

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from nerf3d.core import Box
+from nerf3d.core import Box, Radiance
 from nerf3d.errors import InputError
 from nerf3d.export.level import automatic_level, seen_at
-from nerf3d.export.surface import Surface, extract_surface, largest_components
+from nerf3d.export.surface import Surface, extract_surface, extract_zero_set, largest_components, surface_of
 
 CUBE = Box.cube(1.5)
 RADIUS = 0.5
@@ -220,3 +220,108 @@ def test_worked_example_of_what_is_seen():
 def test_no_level_for_a_box_with_fog_only():
     fog = torch.full((16, 16, 16), 0.1)
     assert automatic_level(fog, torch.full((3,), 3 / 16), 3 / 32) is None
+
+
+# Fields that know how far away their surface is.
+
+
+def ball_distance(x):
+    return x.norm(dim=-1) - RADIUS
+
+
+@pytest.mark.parametrize("resolution", [24, 64])
+def test_the_zero_set_of_a_balls_distance_is_its_sphere(resolution):
+    surface = extract_zero_set(ball_distance, CUBE, resolution)
+    r = surface.vertices.norm(dim=-1)
+    assert float((r - RADIUS).abs().max()) < 0.02 * surface.cell
+    assert is_closed(surface)
+    assert surface.level == 0
+    assert volume(surface) == pytest.approx(4 / 3 * math.pi * RADIUS**3, rel=3 * surface.cell**2)  # inscribed
+    assert volume(surface) > 0
+
+
+def test_a_distance_that_is_too_steep_or_too_flat_has_the_same_zero_set():
+    for factor in (0.5, 3.0):
+        surface = extract_zero_set(lambda x, f=factor: f * ball_distance(x), CUBE, 48)
+        assert float((surface.vertices.norm(dim=-1) - RADIUS).abs().max()) < 0.03 * surface.cell
+
+
+def test_balls_as_small_as_a_cell_are_all_found():
+    """64 of them: whatever has a node inside becomes a part of its own. A density's survey passes over most."""
+    resolution = 96
+    cell = 3 / resolution
+    i = torch.arange(4.0)
+    grid = torch.stack(torch.meshgrid(i, i, i, indexing="ij"), -1).reshape(-1, 3)
+    centers = -1.5 + cell * (18 * grid + torch.tensor([20.0, 21.0, 22.0]))  # on nodes
+
+    def distance(x):
+        return torch.cdist(x, centers).amin(-1) - 0.6 * cell
+
+    surface = extract_zero_set(distance, CUBE, resolution)
+    assert torch.cdist(surface.vertices, centers).amin(0).max() < 0.61 * cell  # each center has a surface around it
+    missed = extract_surface(lambda x: 1e4 * (distance(x) < 0), CUBE, resolution, level=50.0)
+    assert torch.cdist(missed.vertices, centers).amin(0).max() > 2 * cell
+
+
+def test_few_questions_are_asked_about_a_distance():
+    asked = []
+
+    def distance(x):
+        asked.append(len(x))
+        return ball_distance(x)
+
+    extract_zero_set(distance, CUBE, 128)
+    assert sum(asked) < 0.35 * 129**3
+
+
+def test_a_zero_set_is_cut_at_the_side_of_the_box_and_its_cavities_are_filled():
+    box = Box(torch.tensor([-1.0, -1.0, 0.0]), torch.tensor([1.0, 1.0, 1.0]))
+    surface = extract_zero_set(lambda x: (x.norm(dim=-1) - 0.4).abs() - 0.1, box, 64)
+    assert is_closed(surface)
+    assert float(surface.vertices[:, 2].min()) == 0.0
+    shell = extract_zero_set(lambda x: (x.norm(dim=-1) - 0.4).abs() - 0.1, CUBE, 64)
+    assert float(shell.vertices.norm(dim=-1).min()) > 0.45
+
+
+@pytest.mark.parametrize("value", [0.3, math.nan])
+def test_no_zero_set_is_an_error(value):
+    with pytest.raises(InputError, match="NaN" if math.isnan(value) else "its distance is negative nowhere"):
+        extract_zero_set(lambda x: torch.full_like(x[:, 0], value), CUBE, 16)
+
+
+def test_a_field_with_a_distance_needs_no_level():
+    class Known:
+        """Its density would give another radius."""
+
+        def density(self, x):
+            return 1e4 * (x.norm(dim=-1) < 0.4)
+
+        def __call__(self, x, d):
+            return Radiance(self.density(x), x)
+
+    class Distant(Known):
+        def distance(self, x):
+            return ball_distance(x)
+
+    def radius(surface: Surface) -> float:
+        return float(surface.vertices.norm(dim=-1).mean())
+
+    assert radius(surface_of(Distant(), CUBE, 48)) == pytest.approx(RADIUS, abs=0.01)
+    assert radius(surface_of(Distant(), CUBE, 48, level=50.0)) == pytest.approx(0.4, abs=0.03)
+    assert radius(surface_of(Known(), CUBE, 48)) == pytest.approx(0.4, abs=0.03)
+
+
+@pytest.mark.parametrize(("width", "filled"), [(0.06, True), (0.3, False)])
+def test_what_only_a_pinhole_leads_to_is_filled_and_a_bottle_is_not(width: float, filled: bool) -> None:
+    """A hollow ball with a square hole in its top; a cell is 0.05 wide."""
+
+    def bottle(x: torch.Tensor) -> torch.Tensor:
+        r = x.norm(dim=-1)
+        hole = (x[:, 2] > 0) & (x[:, :2].abs() < width / 2).all(1)
+        return torch.where((r < 0.7) & (r > 0.4) & ~hole, 300.0, 0.0)
+
+    surface = extract_surface(bottle, Box.cube(1.0), 40, level=100.0)
+    a, b, c = surface.vertices.double()[surface.faces].unbind(1)
+    volume = float((a * torch.linalg.cross(b, c)).sum()) / 6
+    whole, hollow = 4 / 3 * math.pi * 0.7**3, 4 / 3 * math.pi * (0.7**3 - 0.4**3)
+    assert volume == pytest.approx(whole if filled else hollow - 0.3 * width**2, rel=0.03)

@@ -58,6 +58,42 @@ def test_it_learns_what_the_photographs_show(capture: Capture) -> None:
     assert held_out_psnr(task, capture) > 18
 
 
+def test_a_surface_is_learnt(capture: Capture) -> None:
+    """30 steps on a ball of radius 1 in a box of half side 1.5: the distance begins with radius 0.75."""
+    plan = recipe(*SURFACE, "rays=256", "samples=4096", "rate.start=0.03", preset="neus")
+    task, reports, _ = run(capture, plan, 30)
+    first, last = (sum(r.losses["photometric"] for r in part) for part in (reports[:3], reports[-3:]))
+    assert last < 0.5 * first
+    assert set(reports[0].losses) == {"photometric", "eikonal", "mask"}
+    sphere = normalize(torch.randn(200, 3, generator=torch.Generator().manual_seed(0)))
+    before = FitTask(plan, capture, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        was, now = (t.field.distance(sphere).abs().mean() for t in (before, task))
+    assert float(now) < 0.3 * float(was)
+
+
+def test_a_surfaces_levels_join_in_one_after_another(capture: Capture) -> None:
+    plan = recipe(*SURFACE, "field.layout.levels=6", "levels_until=0.5", preset="neus")
+    task = FitTask(plan, capture, torch.Generator().manual_seed(0))
+    levels = []
+    for progress in (0.0, 0.25, 0.5, 0.9):
+        next(iter(task.step(1, progress, torch.Generator().manual_seed(0))))
+        levels.append(float(task.field.levels))
+    assert levels == [4.0, 5.0, 6.0, 6.0]
+
+
+def test_a_loss_of_weight_0_is_not_computed(capture: Capture) -> None:
+    plan = recipe(*SURFACE, "weights={eikonal: 0.0, mask: 0.0}", preset="neus")
+    assert set(run(capture, plan, 1)[1][0].losses) == {"photometric"}
+
+
+def test_opacities_need_photographs_with_alpha(capture: Capture) -> None:
+    opaque = replace(capture, train=replace(capture.train, images=capture.train.images[..., :3]))
+    with pytest.raises(InputError, match=r"alpha .* weights\.mask=0"):
+        FitTask(recipe(*SURFACE, preset="neus"), opaque, torch.Generator())
+    FitTask(recipe(*SURFACE, "weights.mask=0", preset="neus"), opaque, torch.Generator())
+
+
 def test_runs_with_one_seed_are_the_same_to_the_last_bit(capture: Capture) -> None:
     first, second = (run(capture, recipe(*tiny.SMALL), 20)[0].state_dict() for _ in range(2))
     for name, tensor in first.items():
@@ -65,6 +101,9 @@ def test_runs_with_one_seed_are_the_same_to_the_last_bit(capture: Capture) -> No
 
 
 HASH = tiny.SMALL
+DISTANCE = "field={kind: SignedDistance, layout: {levels: 4, features: 2, log2_table_size: 12, coarsest: 8, finest: 32}"
+DISTANCE += ", width: 16, color_layers: 1, geometry_features: 8}"
+SURFACE = (DISTANCE, *tiny.SMALL[4:])
 OTHER = ("rays=64", "warmup=1")
 MLP = ("field={kind: FrequencyMLP, width: 16, depth: 2, skip: 1, color_width: 8}", "samples=null", *OTHER)
 PLANES = (
@@ -86,6 +125,15 @@ VARIANTS: dict[str, tuple[tuple[str, ...], set[str]]] = {
         {"interlevel", "distortion"},
     ),
     "hash grid, occupancy, distortion": ((*HASH, "weights.distortion=0.01"), {"distortion"}),
+    "distance, occupancy": ((*SURFACE, "weights={eikonal: 0.01, mask: 0.01}"), {"eikonal", "mask"}),
+    "distance, coarse to fine": (
+        (DISTANCE, *OTHER, COARSE_TO_FINE, "weights={coarse: 1.0, eikonal: 0.01}"),
+        {"coarse", "eikonal"},
+    ),
+    "distance, proposals, contracted": (
+        (DISTANCE, *OTHER, PROPOSALS, "space=contracted", "weights={interlevel: 1.0, eikonal: 0.01}"),
+        {"interlevel", "eikonal"},
+    ),
     "network, coarse to fine": ((*MLP, COARSE_TO_FINE, "weights.coarse=1.0", "loss=mse"), {"coarse"}),
     "network, occupancy": ((*MLP, GRID), set()),
     "network, proposals": ((*MLP, PROPOSALS, "weights.interlevel=1.0"), {"interlevel"}),
@@ -253,6 +301,11 @@ def test_recipes_with_sense() -> None:
         (["field={kind: VectorMatrix, resolution: 1}"], r"field\.resolution is 1"),
         (["field={kind: VectorMatrix, resolution: 9, final_resolution: 8}"], r"field\.resolution is 9"),
         (["upsample_at=[0.5, 1.5]"], r"upsample_at has shares"),
+        (["weights.eikonal=1"], r"weights\.eikonal needs the field SignedDistance"),
+        (["levels_until=0.5"], r"levels_until needs the field SignedDistance"),
+        (["levels_until=2"], r"levels_until is 2, and 1 is the most"),
+        (["field={kind: SignedDistance, beta: 0.001}"], r"field\.beta is 0\.001, and a number above field\.least_beta"),
+        (["field={kind: SignedDistance, layout: {finest: 3}}"], r"field\.layout\.finest is 3, less than"),
         (["weights.interlevel=1"], r"weights\.interlevel needs the sampler Proposals"),
     ],
 )

@@ -43,6 +43,9 @@ class Weights:
     distortion: float = 0.0
     sparsity: float = 0.0
     smoothness: float = 0.0
+    eikonal: float = 0.0
+    mask: float = 0.0
+    """Opacities, compared with the alpha of the photographs."""
     appearance: float = 0.01
     poses: float = 0.001
 
@@ -72,6 +75,8 @@ class Fit:
     """Steps during which the rates rise from nothing."""
     upsample_at: tuple[float, ...] = ()
     """Shares of the run after which a vector-matrix field gets a finer grid."""
+    levels_until: float = 0.0
+    """The share of the run by which all levels of a signed distance's grid speak, after beginning with the coarsest few."""
     appearance: bool = False
     """Learn how each photograph was exposed and balanced (an affine map of its colours)."""
     poses: bool = False

@@ -7,15 +7,23 @@ from typing import Any
 from nerf3d.core.schedules import Decay, Ramp
 from nerf3d.errors import InputError
 from nerf3d.fields.hash_grid import HashGrid
+from nerf3d.fields.sdf import SignedDistance
 from nerf3d.fields.tensorf import VectorMatrix
 from nerf3d.plain import to_plain
 from nerf3d.tasks.fit.recipe import CoarseToFine, Fit, Proposals
 
 # Numbers are positive. These may be 0 as well, by the last part of their dotted key; or negative.
 MAY_BE_ZERO = {"warmup", "growth", "threshold", "stop", "near", "begin", "start", "skip", "color_layers", "padding"}
-MAY_BE_ZERO |= {"density_layers", "position_octaves", "direction_octaves", "octaves", "slope"}
+MAY_BE_ZERO |= {"density_layers", "position_octaves", "direction_octaves", "octaves", "slope", "levels_until"}
 MAY_BE_NEGATIVE = {"density_shift"}
-AT_MOST = {"log2_table_size": 28, "levels": 32, "rays": 2**20, "sampler.resolution": 1024, "sampler.stop": 0.99}
+AT_MOST = {
+    "levels_until": 1,
+    "log2_table_size": 28,
+    "levels": 32,
+    "rays": 2**20,
+    "sampler.resolution": 1024,
+    "sampler.stop": 0.99,
+}
 
 
 def check_recipe(recipe: Fit, where: str) -> None:
@@ -54,8 +62,12 @@ def _misfits(recipe: Fit) -> Iterator[str]:
             yield f"{key}.until is {schedule.until:g}, which is not after {key}.begin"
         if isinstance(schedule, Decay) and (schedule.start == 0 or schedule.stop == 0):
             yield f"{key} decays from {schedule.start:g} to {schedule.stop:g}, and both must be above 0"
-    if isinstance(field, HashGrid) and field.layout.finest < field.layout.coarsest:
+    if isinstance(field, HashGrid | SignedDistance) and field.layout.finest < field.layout.coarsest:
         yield f"field.layout.finest is {field.layout.finest}, less than field.layout.coarsest"
+    if isinstance(field, SignedDistance) and field.beta <= field.least_beta:
+        yield f"field.beta is {field.beta:g}, and a number above field.least_beta is needed"
+    if not isinstance(field, SignedDistance) and (weights.eikonal or recipe.levels_until):
+        yield f"{'weights.eikonal' if weights.eikonal else 'levels_until'} needs the field SignedDistance"
     if isinstance(field, VectorMatrix) and not 2 <= field.resolution <= field.final_resolution:
         yield f"field.resolution is {field.resolution}, and a number from 2 to field.final_resolution is needed"
     if any(at >= 1 for at in recipe.upsample_at):

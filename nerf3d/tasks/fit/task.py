@@ -12,18 +12,23 @@ from torch import Tensor, nn
 from nerf3d.core import Cameras, Group, Rays, Rendering, Sampler, Scene, Update
 from nerf3d.core.schedules import Decay
 from nerf3d.data.capture import Capture
+from nerf3d.errors import InputError
 from nerf3d.fields.common import Networked
+from nerf3d.fields.sdf import SignedDistanceField
 from nerf3d.fields.tensorf import VectorMatrix, VectorMatrixField
 from nerf3d.render.distortion import distortion
 from nerf3d.render.occupancy import OccupancySampler
 from nerf3d.render.proposal import ProposalSampler, interlevel
 from nerf3d.render.render import render
+from nerf3d.tasks.fit import losses as more
 from nerf3d.tasks.fit.corrections import Appearance, Poses
 from nerf3d.tasks.fit.recipe import Fit
 from nerf3d.tasks.fit.scenery import build_sampler, focus_box, space_of
 
 MOST_RAYS = 2**16
 HUBER_DELTA = 0.1  # instant-ngp's
+FIRST_LEVELS = 4
+"""Levels of a signed distance's grid that speak from the beginning, where the others join in later."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Batch:
     background: Float[Tensor, "n 3"]
     usable: Float[Tensor, "n"]
     """1, or 0 where the photograph is masked."""
+    alpha: Float[Tensor, "n"] | None
+    """What the photographs say about the opacity, if anything."""
 
 
 class FitTask(nn.Module):
@@ -45,6 +52,11 @@ class FitTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.photographs = capture.train
+        if recipe.weights.mask and not capture.train.has_alpha:
+            raise InputError(
+                "the recipe compares opacities with the alpha of the photographs, and these have none; photographs as PNG "
+                "with a transparent background have it, and --set weights.mask=0 does without"
+            )
         self.up = capture.up
         self.box = capture.box if capture.box is not None else focus_box(capture, recipe.focus)
         self.space = space_of(recipe, capture)
@@ -76,11 +88,11 @@ class FitTask(nn.Module):
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
         if isinstance(self.sampler, OccupancySampler) and step % 16 == 0:
             self.sampler.update(self.field, step, rng)
-        self._upsample(progress)
+        self._refine(progress)
         batch = self._draw(rng)
         out = render(self.field, batch.rays, self._sampler_at(progress), batch.background, rng)
         self._adapt(len(out.samples), step)
-        losses = {"photometric": self._photometric(out.color, batch)} | self._more_losses(out, batch)
+        losses = {"photometric": self._photometric(out.color, batch)} | self._more_losses(out, batch, rng)
         error = (out.color.detach() - batch.target).square().mean(-1) * batch.usable
         psnr = -10 * math.log10(max(float(error.sum() / batch.usable.sum().clamp_min(1)), 1e-10))
         figures = {"psnr": psnr, "rays": float(len(batch.rays)), "samples": float(len(out.samples))}
@@ -111,7 +123,8 @@ class FitTask(nn.Module):
         usable = torch.ones(count, device=device)
         if self.photographs.masks is not None:
             usable = self.photographs.masks[view, y, x].float()
-        return Batch(view, rays, over(pixel, background), background, usable)
+        alpha = pixel[:, 3] if self.photographs.has_alpha else None
+        return Batch(view, rays, over(pixel, background), background, usable, alpha)
 
     def _photometric(self, color: Float[Tensor, "n 3"], batch: Batch) -> Float[Tensor, ""]:
         if self.appearance is not None:
@@ -122,7 +135,7 @@ class FitTask(nn.Module):
             each = F.huber_loss(color, batch.target, reduction="none", delta=HUBER_DELTA)
         return (each.mean(-1) * batch.usable).sum() / batch.usable.sum().clamp_min(1)
 
-    def _more_losses(self, out: Rendering, batch: Batch) -> dict[str, Tensor]:
+    def _more_losses(self, out: Rendering, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         weights = self.recipe.weights
         losses = {}
         if weights.coarse:
@@ -139,6 +152,10 @@ class FitTask(nn.Module):
             losses["sparsity"] = self.field.l1()
         if isinstance(self.field, VectorMatrixField) and weights.smoothness:
             losses["smoothness"] = self.field.tv()
+        if isinstance(self.field, SignedDistanceField) and weights.eikonal:
+            losses["eikonal"] = more.eikonal(self.field, batch.rays, out.samples, self.box, rng)
+        if batch.alpha is not None and weights.mask:
+            losses["mask"] = more.mask(out.opacity, batch.alpha, batch.usable)
         if self.appearance is not None and weights.appearance:
             losses["appearance"] = self.appearance.penalty()
         if self.poses is not None and weights.poses:
@@ -164,8 +181,12 @@ class FitTask(nn.Module):
         following = (1 - share) * float(self.rays_per_step) + share * wanted
         self.rays_per_step.fill_(min(max(following, 64.0), MOST_RAYS))
 
-    def _upsample(self, progress: float) -> None:
-        config, field = self.recipe.field, self.field
+    def _refine(self, progress: float) -> None:
+        """Coarse shapes first: the field gets finer grids, or more of those that it has."""
+        config, field, until = self.recipe.field, self.field, self.recipe.levels_until
+        if isinstance(field, SignedDistanceField) and until:
+            later = max(field.layout.levels - FIRST_LEVELS, 0)
+            field.use_levels(FIRST_LEVELS + later * min(progress / until, 1.0))
         if not isinstance(field, VectorMatrixField) or not isinstance(config, VectorMatrix):
             return
         passed = sum(progress >= at for at in self.recipe.upsample_at)
