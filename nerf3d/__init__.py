@@ -7,6 +7,7 @@
     nerf3d.film(run.folder, "fox.mp4", path="spiral")
     nerf3d.mesh(run.folder, "fox.glb")
     print(nerf3d.evaluate(run.folder).psnr)
+    print(nerf3d.evaluate_asset("fox.glb", against=run.folder).pictures.psnr)
 
 Importing this loads no heavy library; the functions load what they need when they are first asked for.
 """
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nerf3d.commands.evaluate import evaluate as evaluate
+    from nerf3d.commands.evaluate_asset import evaluate_asset as evaluate_asset
     from nerf3d.commands.film import film as film
     from nerf3d.commands.fit import fit as fit
     from nerf3d.commands.mesh import mesh as mesh
@@ -30,6 +32,7 @@ _HOMES = {
     "film": "nerf3d.commands.film",
     "mesh": "nerf3d.commands.mesh",
     "evaluate": "nerf3d.commands.evaluate",
+    "evaluate_asset": "nerf3d.commands.evaluate_asset",
     "open_run": "nerf3d.runs",
     "load_scene": "nerf3d.runs",
 }

@@ -10,6 +10,7 @@ from nerf3d.errors import FailedError, InputError, Interrupted
 
 STARTED = time.perf_counter()
 Handler = Callable[[argparse.Namespace], None]
+MESHES = (".glb", ".obj", ".ply", ".stl", ".usdz")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -196,11 +197,20 @@ def _add_eval(commands) -> None:  # type: ignore[no-untyped-def]
     parser = _command(
         commands,
         "eval",
-        "measure a run: on photographs that it did not see, or against its prompt",
-        "  nerf3d eval runs/chair\n  nerf3d eval runs/a-blue-mushroom",
+        "measure a run (on photographs that it did not see, or against its prompt) or a mesh in a file",
+        "  nerf3d eval runs/chair\n"
+        "  nerf3d eval runs/a-blue-mushroom\n"
+        "  nerf3d eval chair.glb\n"
+        "  nerf3d eval chair.glb --against runs/chair\n"
+        "  nerf3d eval spot.glb --against true_spot.ply",
         _eval,
     )
-    parser.add_argument("run_folder", metavar="RUN")
+    parser.add_argument("path", metavar="PATH", help="a run's folder, or a .glb, .obj, .ply, .stl or .usdz file")
+    parser.add_argument(
+        "--against",
+        metavar="RUN|MESH",
+        help="for a mesh: the run that it was exported from (pictures), or the true mesh (distances)",
+    )
 
 
 def _add_bench(commands) -> None:  # type: ignore[no-untyped-def]
@@ -308,12 +318,22 @@ def _export(arguments: argparse.Namespace) -> None:
 
 
 def _eval(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
     from nerf3d.allocator import keep_pages
 
     keep_pages()
+    path = Path(arguments.path)
+    if not path.is_dir() and (path.suffix.lower() in MESHES or path.is_file()):
+        from nerf3d.commands import evaluate_asset
+
+        print(evaluate_asset.table(evaluate_asset.evaluate_asset(path, arguments.against)))
+        return
+    if arguments.against is not None:
+        raise InputError(f"--against is for meshes in files, and {path} is none; leave it away to measure a run")
     from nerf3d.commands.evaluate import evaluate, table
 
-    print(table(evaluate(arguments.run_folder)))
+    print(table(evaluate(path)))
 
 
 def _bench(arguments: argparse.Namespace) -> None:

@@ -76,7 +76,7 @@ def _cameras(scene: Scene, path: str, frames: int, size: int | None) -> Cameras:
             "spiral": lambda: spiral(inputs, frames),
             "inputs": lambda: through(inputs.world_from_camera, frames),
         }[path]()
-        middle = inputs.intrinsics.median(0).values.expand(len(poses), 4)
+        middle = inputs.intrinsics.contiguous().median(0).values.expand(len(poses), 4)
         cameras = Cameras(poses, middle, torch.zeros(len(poses), 5), inputs.width, inputs.height, inputs.lens)
     else:
         raise InputError(f"there is no path {path!r}; choose orbit, spiral, inputs or a .json file with cameras")
