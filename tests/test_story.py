@@ -102,7 +102,9 @@ def test_export(suffix: str, run: Path, tmp_path: Path) -> None:
     mesh = trimesh.load(out, force="mesh", process=False)
     assert len(mesh.faces) > 100
     assert bool((np.abs(mesh.vertices) <= 1.5 + 1e-5).all())
-    assert len(list(out.parent.iterdir())) == 1
+    beside = {"mesh.mtl", "mesh_color.png"} if suffix == "obj" else set()
+    assert {file.name for file in out.parent.iterdir()} >= {out.name} | beside
+    assert len(list(out.parent.iterdir())) == 1 + len(beside)
 
 
 def test_export_of_a_part(run: Path, tmp_path: Path, capsys: Capture) -> None:

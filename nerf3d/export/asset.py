@@ -53,6 +53,8 @@ class Asset:
 def turned(asset: Asset, world_from_asset: Float[Tensor, "3 3"]) -> Asset:
     """The same asset in a frame that is rotated: positions, normals and `up` are multiplied by the matrix.
 
+    >>> corners = torch.tensor([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])
+    >>> asset = Asset(corners, torch.tensor([[0, 1, 2]]), torch.tensor([[0.0, 0, 1]]).expand(3, 3))
     >>> quarter = torch.tensor([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])  # z to y
     >>> turned(asset, quarter).up
     (0.0, 1.0, 0.0)
