@@ -1,5 +1,6 @@
 """`nerf3d text` from prompt to files, with a judge that needs no teacher."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from nerf3d.checkpoint import load_latest
 from nerf3d.cli import main
 from nerf3d.commands import bench
 from nerf3d.commands import text as command
-from nerf3d.commands.judge import Judgement
+from nerf3d.commands.judge import Judgement, judge, table
 from nerf3d.commands.text import check_prompt, text, unknown_words
 from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
@@ -128,11 +129,12 @@ def test_a_flat_sheet_at_the_end_is_a_collapse_too(tmp_path: Path, monkeypatch: 
 def test_the_candidate_that_the_evaluator_likes_best_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     places = {7: (3, 0.0), 8: (1, 0.1), 9: (1, 0.3)}
 
-    def judge(run):
+    def judged(run):
         rank, margin = places[run.config.seed]
         return Judgement(run.config.source, 0, HEALTH, rank_color=rank, margin=margin)
 
-    monkeypatch.setattr("nerf3d.commands.outcome.judge", judge)
+    monkeypatch.setattr("nerf3d.commands.outcome.judge", judged)
+    monkeypatch.setattr("nerf3d.commands.text.EVALUATOR", tmp_path)
     outcome = text("a red sphere", tmp_path / "run", settings=SMALL, steps=12, seed=7, candidates=3)
     assert {p.name for p in tmp_path.iterdir()} == {"run", "run-candidate1", "run-candidate2"}
     assert open_run(tmp_path / "run").config.seed == 9
@@ -147,6 +149,24 @@ def test_words_that_the_prior_never_read_are_named() -> None:
     assert unknown_words("A Corgi wearing a red, red tiara!") == ["corgi", "wearing", "tiara"]
     assert unknown_words("a red chair with blue legs next to a green cow") == []
     assert unknown_words("一只 mushroom") == ["一只"]
+
+
+@pytest.mark.usefixtures("ball")
+def test_without_an_evaluator_the_shape_is_judged_and_the_words_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nerf3d.commands.judge.EVALUATOR", tmp_path / "none")
+    monkeypatch.setattr("nerf3d.commands.text.EVALUATOR", tmp_path / "none")
+    text("a red sphere", tmp_path / "run", settings=SMALL, steps=40)
+    judged = judge(open_run(tmp_path / "run"))
+    assert judged.rank_color is None
+    assert judged.iou is not None
+    assert judged.iou > 0.8
+    assert judged.mesh.faces > 100
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["chamfer"] == judged.chamfer
+    assert "not judged: no " in table(judged)
+    with pytest.raises(InputError, match="nobody here can say which"):
+        text("a red sphere", tmp_path / "other", settings=SMALL, steps=40, candidates=2)
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "word " * 2000])

@@ -38,7 +38,7 @@ BEHIND = 0.5
 @dataclass(frozen=True)
 class Judgement:
     """How well a run fits its prompt. Ranks count from 1; None where a figure makes no sense for the prompt, all
-    but the mesh's where the prompt is beyond the built-in world.
+    but the mesh's where the prompt is beyond the built-in world or the evaluator is not there.
 
     `rank_color` is the prompt's place among all captions of the built-in world when eight views in colour are looked at,
     `margin` by how much it is ahead of the best other one, `rank_textureless` its noun's place among all nouns when the
@@ -69,17 +69,17 @@ def judge(run: Run) -> Judgement:
     surface = largest_components(surface_of(scene.field, scene.box, RESOLUTION), 0.01)
     result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
     if known is not None:
+        truth = compare(surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
+        result = replace(result, iou=truth.silhouette_iou, chamfer=truth.chamfer)
+    if known is not None and EVALUATOR.is_dir():
         evaluator = Evaluator.open(EVALUATOR)
         color = retrieve(evaluator, colored, str(known), captions_beside(known))
-        truth = compare(surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
         result = replace(
             result,
             rank_color=color.rank,
             taken_for=color.found,
             right_views=color.right_views,
             margin=color.margin,
-            iou=truth.silhouette_iou,
-            chamfer=truth.chamfer,
         )
         if known.second is None:
             result = _alone(result, evaluator, known.first.noun, colored, clay)
@@ -137,7 +137,8 @@ def table(result: Judgement) -> str:
     if result.rank_color is not None:
         rows.append(f"colour               place {result.rank_color}, taken for {result.taken_for!r}")
     else:
-        rows.append("colour               not judged: the evaluator knows the objects of the built-in world only")
+        why = "the evaluator knows the objects of the built-in world only" if EVALUATOR.is_dir() else f"no {EVALUATOR}"
+        rows.append(f"colour               not judged: {why}")
     if result.rank_textureless is not None:
         rows.append(f"clay                 place {result.rank_textureless}, taken for {result.clay_taken_for!r}")
     if result.janus is not None:

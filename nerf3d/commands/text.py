@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from nerf3d.assets import PRIOR
+from nerf3d.assets import EVALUATOR, PRIOR
 from nerf3d.commands.candidates import best_of, unused
 from nerf3d.commands.fit import chosen_device
 from nerf3d.commands.outcome import Outcome, present
@@ -76,6 +76,8 @@ def text(
 
     if candidates == 1:
         return _tried(target, RunConfig(prompt, seed, recipe), checkpoint_every, chip, started)
+    if not EVALUATOR.is_dir():
+        raise InputError(f"nobody here can say which of several candidates is best: there is no {EVALUATOR}")
     if understand(prompt) is None:
         raise InputError(
             f"nobody here can say which of several candidates is best: the evaluator does not know what {prompt!r} is; "
