@@ -89,7 +89,9 @@ def _add_text(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument(
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
     )
-    parser.add_argument("--max-minutes", metavar="M", type=float, help="until training ends, in place of the steps")
+    parser.add_argument(
+        "--max-minutes", metavar="M", type=float, help="in all, until training ends, in place of the steps"
+    )
     parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
     parser.add_argument(
@@ -120,7 +122,7 @@ def _add_fit(commands) -> None:  # type: ignore[no-untyped-def]
         "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
     )
     parser.add_argument(
-        "--max-minutes", metavar="M", type=float, help="until training ends; loading and compiling count"
+        "--max-minutes", metavar="M", type=float, help="in all, until training ends; loading and compiling count"
     )
     parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")

@@ -28,7 +28,8 @@ class Budget:
         if self.steps is None and self.minutes is None:
             raise InputError("a run needs an end: give a number of steps or of minutes")
         if (self.steps is not None and self.steps < 1) or (self.minutes is not None and not self.minutes > 0):
-            raise InputError(f"a run cannot last {self.steps} steps or {self.minutes} minutes; give a positive number")
+            said = [f"{n} {unit}" for n, unit in ((self.steps, "steps"), (self.minutes, "minutes")) if n is not None]
+            raise InputError(f"a run cannot last {' or '.join(said)}; give a positive number")
 
     def progress(self, step: int, seconds: float) -> float:
         """The share of the budget that is used up; 1 and more when it is spent."""

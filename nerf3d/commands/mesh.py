@@ -77,7 +77,9 @@ def summary(asset: Asset) -> str:
     state = health(*welded(asset.vertices, asset.faces))
     closed = "watertight" if state.watertight else "not watertight"
     painted = "" if asset.textures is None else f", textures of {len(asset.textures.color)} pixels"
-    return f"{state.faces} triangles in {state.components} parts, {closed}{painted}"
+    parts = "1 part" if state.components == 1 else f"{state.components} parts"
+    size = " x ".join(f"{high - low:.3g}" for low, high in zip(state.low, state.high, strict=True))
+    return f"{state.faces} triangles in {parts}, {closed}{painted}, {size} {asset.facts.get('units', 'units')}"
 
 
 def _looks(path: Path, faces: int | None, texture: int | None, smoothing: int, smallest: float) -> Looks:

@@ -45,13 +45,15 @@ def put(asset: Asset, frame: Frame, suffix: str) -> Asset:
     """The asset in the file's frame, with the matrix that leads there from the scene's world among its facts.
 
     A .glb is Y up whatever it is asked for, by a node's matrix: its positions stay as they are in that respect. .obj and
-    .usdz are Y up and .ply stays as it is, unless `frame.up` says otherwise; .stl is Z up.
+    .usdz are Y up and .ply stays as it is, unless `frame.up` says otherwise; .stl is Z up, and in millimetres, as printers take it, where lengths mean something.
     """
     up = torch.tensor(asset.up, dtype=torch.float64)
     x = asset.vertices.double()
     along = x @ up
     height = float(along.max() - along.min())
-    scale = frame.metres / (height if frame.one_tall and height > 0 else 1.0)
+    real = frame.one_tall or frame.metres != 1
+    millimetres = real and suffix == ".stl"
+    scale = (1000 if millimetres else 1) * frame.metres / (height if frame.one_tall and height > 0 else 1.0)
     middle = 0.5 * (x.amin(0) + x.amax(0))
     if frame.origin == "scene":
         start = torch.zeros(3, dtype=torch.float64)
@@ -69,7 +71,7 @@ def put(asset: Asset, frame: Frame, suffix: str) -> Asset:
         vertices=((x - start) @ turn.T * scale).float(),
         normals=(asset.normals.double() @ turn.T).float(),
         up=(new_up[0], new_up[1], new_up[2]),
-        facts=facts | {"units": "metres" if frame.one_tall or frame.metres != 1 else "the scene's own units"},
+        facts=facts | {"units": "millimetres" if millimetres else "metres" if real else "the scene's own units"},
     )
 
 

@@ -57,6 +57,14 @@ def test_up_is_up(up: tuple[float, float, float], suffix: str, axis, index: int)
     assert torch.allclose(back(placed), CORNERS, atol=1e-5)
 
 
+def test_printers_get_millimetres() -> None:
+    printed = put(ASSET, Frame("base", metres=0.08, one_tall=True), ".stl")
+    assert float(printed.vertices[:, 2].max()) == pytest.approx(80)
+    assert printed.facts["units"] == "millimetres"
+    assert torch.allclose(back(printed), CORNERS, atol=1e-5)
+    assert torch.equal(put(ASSET, Frame(), ".stl").vertices, CORNERS)
+
+
 def test_a_glb_cannot_be_z_up() -> None:
     with pytest.raises(InputError, match=r"\.glb is Y up"):
         put(ASSET, Frame(up="z"), ".glb")
