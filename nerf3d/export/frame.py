@@ -45,7 +45,8 @@ def put(asset: Asset, frame: Frame, suffix: str) -> Asset:
     """The asset in the file's frame, with the matrix that leads there from the scene's world among its facts.
 
     A .glb is Y up whatever it is asked for, by a node's matrix: its positions stay as they are in that respect. .obj and
-    .usdz are Y up and .ply stays as it is, unless `frame.up` says otherwise; .stl is Z up, and in millimetres, as printers take it, where lengths mean something.
+    .usdz are Y up and .ply stays as it is, unless `frame.up` says otherwise; .stl is Z up, and in millimetres, as printers
+    take it, where lengths mean something.
     """
     up = torch.tensor(asset.up, dtype=torch.float64)
     x = asset.vertices.double()
