@@ -1,7 +1,5 @@
 """Pictures that only the evaluator needs: sculptures without colour to learn from, objects from all around to measure."""
 
-import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import islice
@@ -11,9 +9,8 @@ from typing import get_args
 import torch
 import torch.nn.functional as F
 from evaluator_captions import bare
-from safetensors.torch import load_file, save_file
 from torch import Tensor
-from world_pictures import Pictures
+from world_pictures import Pictures, read_shards, write_shard
 
 from nerf3d.console import tracked
 from nerf3d.core import Cameras, Rays
@@ -49,19 +46,9 @@ def sculptures(folder: Path, count: int, seed: int) -> Pictures:
         if file.with_suffix(".json").is_file():
             continue
         found = list(islice(_sculptures(torch.Generator().manual_seed(1_000_003 * seed + i)), SHARD))
-        save_file({"images": torch.stack([image for image, *_ in found])}, f"{file}.tmp")
-        os.replace(f"{file}.tmp", f"{file}.safetensors")
-        said = {"texts": [f[1] for f in found], "azimuth": [f[2] for f in found], "elevation": [f[3] for f in found]}
-        Path(f"{file}.tmp").write_text(json.dumps(said))
-        os.replace(f"{file}.tmp", f"{file}.json")
-    images, texts, azimuth, elevation = [], [], [], []
-    for i in range(shards):
-        images.append(load_file(folder / f"{i:05}.safetensors")["images"])
-        said = json.loads((folder / f"{i:05}.json").read_text())
-        texts += said["texts"]
-        azimuth += said["azimuth"]
-        elevation += said["elevation"]
-    return Pictures(torch.cat(images), texts, torch.tensor(azimuth), torch.tensor(elevation))
+        images, texts, azimuth, elevation = (list(column) for column in zip(*found))
+        write_shard(file, images, texts, azimuth, elevation)
+    return read_shards(folder, shards)
 
 
 def _sculptures(rng: torch.Generator) -> Iterator[tuple[Tensor, str, float, float]]:

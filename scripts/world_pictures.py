@@ -45,8 +45,13 @@ def pictures(folder: Path, count: int, seed: int, processes: int, unseen: bool =
         with get_context("spawn").Pool(processes) as pool:
             for _ in track(pool.imap_unordered(_render, missing), "rendering the world", len(missing)):
                 pass
+    return read_shards(folder, len(shards))
+
+
+def read_shards(folder: Path, count: int) -> Pictures:
+    """The first so many shards of a folder."""
     images, texts, azimuth, elevation = [], [], [], []
-    for i in shards:
+    for i in range(count):
         images.append(load_file(folder / f"{i:05}.safetensors")["images"])
         said = json.loads((folder / f"{i:05}.json").read_text())
         texts += said["texts"]
@@ -55,18 +60,21 @@ def pictures(folder: Path, count: int, seed: int, processes: int, unseen: bool =
     return Pictures(torch.cat(images), texts, torch.tensor(azimuth), torch.tensor(elevation))
 
 
+def write_shard(
+    file: Path, images: list[Tensor], texts: list[str], azimuth: list[float], elevation: list[float]
+) -> None:
+    """Pictures as FILE.safetensors and then what they show as FILE.json: with this the shard is there, and whole."""
+    save_file({"images": torch.stack(images)}, f"{file}.tmp")
+    os.replace(f"{file}.tmp", f"{file}.safetensors")
+    Path(f"{file}.tmp").write_text(json.dumps({"texts": texts, "azimuth": azimuth, "elevation": elevation}))
+    os.replace(f"{file}.tmp", f"{file}.json")
+
+
 def _render(job: tuple[Path, int, int, bool]) -> None:
     folder, seed, index, unseen = job
     torch.set_num_threads(1)
     rng = torch.Generator().manual_seed(1_000_003 * seed + index)
     found = list(islice(examples(rng, unseen=unseen), SHARD))
-    file = folder / f"{index:05}"
-    save_file({"images": torch.stack([e.picture for e in found])}, f"{file}.tmp")
-    os.replace(f"{file}.tmp", f"{file}.safetensors")
-    said = {
-        "texts": [str(e.description) for e in found],
-        "azimuth": [e.azimuth for e in found],
-        "elevation": [e.elevation for e in found],
-    }
-    Path(f"{file}.tmp").write_text(json.dumps(said))
-    os.replace(f"{file}.tmp", f"{file}.json")
+    texts = [str(e.description) for e in found]
+    azimuth, elevation = [e.azimuth for e in found], [e.elevation for e in found]
+    write_shard(folder / f"{index:05}", [e.picture for e in found], texts, azimuth, elevation)

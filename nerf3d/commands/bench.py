@@ -13,7 +13,7 @@ from nerf3d.commands.judge import Judgement, judged
 from nerf3d.commands.text import check_prompt, text
 from nerf3d.console import say
 from nerf3d.errors import InputError
-from nerf3d.export.files import whole_file
+from nerf3d.export.files import write_json
 from nerf3d.export.pictures import contact_sheet, write_picture
 from nerf3d.runs import open_run
 
@@ -57,10 +57,7 @@ def bench_text(
             outcome = text(prompt.text, run, prior, None, settings, seed=seed, resume=(run / "config.yaml").exists())
             seconds = time.perf_counter() - started
             row = Row(prompt.text, prompt.unseen, seconds, outcome.judgement)
-            with whole_file(run / "row.json") as temporary:
-                temporary.write_text(
-                    json.dumps({"seconds": seconds, "failed": row.judgement is None}), encoding="utf-8"
-                )
+            write_json(run / "row.json", {"seconds": seconds, "failed": row.judgement is None})
         rows.append(row)
         say(line(row))
         _write(folder, rows)
@@ -129,8 +126,7 @@ def _known(run: Path, prompt: Prompt) -> Row | None:
 
 def _write(folder: Path, rows: list[Row]) -> None:
     table = {"mean": summary(rows), "prompts": [asdict(row) for row in rows]}
-    with whole_file(folder / "table.json") as temporary:
-        temporary.write_text(json.dumps(table, indent=2), encoding="utf-8")
+    write_json(folder / "table.json", table)
     strips = [_strip(folder / f"{i:02d}" / "media" / "evaluation.png") for i in range(len(rows))]
     write_picture(folder / "sheet.png", contact_sheet(strips, 2))
 

@@ -1,10 +1,7 @@
 """`nerf3d eval`: how good a run is, on photographs that it did not see."""
 
-import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +10,7 @@ from nerf3d.commands.judge import Judgement, judge
 from nerf3d.commands.judge import table as table_of_judgement
 from nerf3d.console import say, tracked
 from nerf3d.errors import InputError
-from nerf3d.export.files import whole_file
+from nerf3d.export.files import write_json
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
 from nerf3d.runs import Run, held_out, load_scene, open_run
@@ -95,8 +92,7 @@ def _compared(opened: Run) -> Evaluation:
         lpips_network="vgg" if judged else None,
         views=tuple(views),
     )
-    with whole_file(opened.folder / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(_valid(asdict(result)), indent=2, allow_nan=False), encoding="utf-8")
+    write_json(opened.folder / "metrics.json", asdict(result))
     write_picture(opened.media / "evaluation.png", contact_sheet(pictures, 4))
     return result
 
@@ -114,15 +110,6 @@ def table(result: Evaluation | Judgement) -> str:
         rows.append(f"{name:<{width}}  {a:5.2f}  {b:6.4f}  {'     -' if c is None else f'{c:6.4f}'}")
     rows.append(f"step {result.step}; background: {result.background}; colors: {result.color_space}")
     return "\n".join(rows)
-
-
-def _valid(value: Any) -> Any:
-    """What JSON can hold: it has no infinity."""
-    if isinstance(value, dict):
-        return {key: _valid(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _color_name(color: Tensor) -> str:

@@ -1,10 +1,8 @@
 """`nerf3d eval` for a mesh in a file: whether it is sound, and how near it comes to its field or to the true surface."""
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,7 +14,7 @@ from nerf3d.core.numerics import normalize
 from nerf3d.core.paths import focus_point, orbit_around
 from nerf3d.data.mesh_file import SUFFIXES, MeshFile, read_mesh
 from nerf3d.errors import InputError
-from nerf3d.export.files import whole_file
+from nerf3d.export.files import write_json
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.export.weld import welded
 from nerf3d.metrics.asset import SurfaceError, TextureHealth, degenerate_faces, surface_error, texture_health
@@ -109,8 +107,7 @@ def evaluate_asset(asset: Path | str, against: Path | str | None = None) -> Asse
         compared, sheet = _compare_pictures(scene, step, found)
         result = replace(result, against=str(other), pictures=compared)
         write_picture(path.with_name(f"{path.name}.evaluation.png"), sheet)
-    with whole_file(path.with_name(f"{path.name}.metrics.json")) as temporary:
-        temporary.write_text(json.dumps(_valid(asdict(result)), indent=2, allow_nan=False), encoding="utf-8")
+    write_json(path.with_name(f"{path.name}.metrics.json"), asdict(result))
     return result
 
 
@@ -248,12 +245,3 @@ def _picture_rows(pictures: PictureError) -> list[tuple[str, str]]:
         ("", f"{pictures.width} x {pictures.height} pixels before {background}; step {pictures.step}"),
         ("each camera", each),
     ]
-
-
-def _valid(value: Any) -> Any:
-    """What JSON can hold: it has no infinity."""
-    if isinstance(value, dict):
-        return {key: _valid(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_valid(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -15,7 +15,7 @@ from nerf3d.data.world.distance import union
 from nerf3d.data.world.model import shape
 from nerf3d.data.world.nouns import named, nouns
 from nerf3d.errors import InputError
-from nerf3d.export.files import whole_file
+from nerf3d.export.files import write_json
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.export.surface import largest_components, surface_of
 from nerf3d.metrics.clip import Evaluator
@@ -83,8 +83,7 @@ def judge(run: Run) -> Judgement:
         )
         if known.second is None:
             result = _alone(result, evaluator, known.first.noun, colored, clay)
-    with whole_file(run.folder / "metrics.json") as temporary:
-        temporary.write_text(json.dumps(asdict(result), indent=2), encoding="utf-8")
+    write_json(run.folder / "metrics.json", asdict(result))
     pictures = [color_picture(p) for p in (*colored, *clay)]
     write_picture(run.media / "evaluation.png", contact_sheet(pictures, VIEWS))
     return result

@@ -11,9 +11,8 @@ from torch import Tensor
 
 from nerf3d.core import Field
 from nerf3d.core.numerics import normalize
-from nerf3d.core.quadrature import weights
-from nerf3d.errors import InputError
 from nerf3d.export.asset import vertex_normals
+from nerf3d.export.look import look
 from nerf3d.kernels.raster import Fragments, corner_weights, interpolate, rasterize
 
 CHUNK = 1 << 14  # texels
@@ -65,21 +64,15 @@ def bake_color(
     Raises InputError for a field whose colours are features, not three channels.
     """
     edges = torch.linspace(-BEFORE, BEHIND, LOOKS + 1) * cell
-    middle, width = 0.5 * (edges[1:] + edges[:-1]), edges[1:] - edges[:-1]
+    near = torch.exp(-0.5 * (0.5 * (edges[1:] + edges[:-1]) / (2 * cell)).square())
     colors = []
     for begin in range(0, len(positions), CHUNK):
         x, n = positions[begin : begin + CHUNK], normals[begin : begin + CHUNK]
         total, share = torch.zeros(len(x), 3), torch.zeros(len(x), 1)
         for d, cosine in _directions(-n):
-            points = (x[:, None] + middle[:, None] * d[:, None]).reshape(-1, 3)
-            with torch.no_grad():
-                answer = field(points.to(device), d.repeat_interleave(LOOKS, 0).to(device))
-            if answer.color.shape[-1] != 3:
-                raise InputError(f"The field answers with {answer.color.shape[-1]} channels, but a texture needs 3.")
-            w = weights(answer.density.float().cpu(), width.repeat(len(x)), torch.arange(len(x) + 1) * LOOKS)
-            near = torch.exp(-0.5 * (middle / (2 * cell)).square())
-            w = (w.reshape(len(x), LOOKS) * near + 1e-6)[..., None]
-            total += cosine * (w * answer.color.float().cpu().reshape(len(x), LOOKS, 3)).sum(1)
+            w, color = look(field, x, d, edges, device)
+            w = (w * near + 1e-6)[..., None]
+            total += cosine * (w * color).sum(1)
             share += cosine * w.sum(1)
         colors.append(((total / share).clamp(0, 1) * 255).round().to(torch.uint8))
         if progress is not None:

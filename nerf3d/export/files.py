@@ -1,10 +1,13 @@
 """Files that appear whole or not at all."""
 
+import json
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import mkstemp
+from typing import Any
 
 from nerf3d.errors import InputError
 
@@ -34,6 +37,20 @@ def whole_file(path: Path) -> Iterator[Path]:
         raise _refused(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write it whole or not at all; NaN and infinity, which JSON does not have, become null."""
+    with whole_file(path) as temporary:
+        temporary.write_text(json.dumps(_valid(data), indent=2, allow_nan=False), encoding="utf-8")
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _valid(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _refused(path: Path, error: OSError) -> InputError:

@@ -1,7 +1,8 @@
 """A mesh as binary STL: the shape and nothing else, for printers and slicers.
 
 They take +Z as up, whatever a file was made from, so this is the one format besides glTF in which an asset is turned. STL
-knows no unit either; slicers read millimetres. Numbers stay as they are.
+knows no unit either; slicers read millimetres, which `export.frame` makes of lengths that mean
+something. Here numbers stay as they are.
 """
 
 import numpy as np

@@ -59,6 +59,12 @@ class Networked(Protocol):
     def networks(self) -> list[nn.Parameter]: ...
 
 
+def network(widths: list[int], rng: torch.Generator) -> nn.ParameterList:
+    """Matrices without biases between layers of these widths, Glorot's uniform weights, as tiny-cuda-nn draws them."""
+    layers = [torch.empty(o, i) for i, o in zip(widths, widths[1:])]
+    return nn.ParameterList([nn.Parameter(nn.init.xavier_uniform_(w, generator=rng)) for w in layers])
+
+
 def linear(inputs: int, outputs: int, rng: torch.Generator, bias: bool = True) -> nn.Linear:
     """A linear layer with Glorot's uniform weights and zero biases (as in NeRF 2020's code), drawn from `rng` only.
 

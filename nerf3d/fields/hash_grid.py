@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from nerf3d.core import Radiance
 from nerf3d.core.numerics import truncated_exp
 from nerf3d.core.spaces import Space
-from nerf3d.fields.common import Region
+from nerf3d.fields.common import Region, network
 from nerf3d.fields.encodings import SPHERICAL_HARMONICS, spherical_harmonics
 from nerf3d.kernels.hash_grid import GridLayout, hash_encode
 from nerf3d.kernels.mlp import mlp
@@ -46,10 +46,10 @@ class HashGridField(nn.Module):
         table = torch.empty(self.layout.entries, self.layout.features)
         self.table = nn.Parameter(table.uniform_(-1e-4, 1e-4, generator=rng))
         features, width = config.geometry_features, config.width
-        self.density_network = _network([self.layout.width, *[width] * config.density_layers, features], rng)
+        self.density_network = network([self.layout.width, *[width] * config.density_layers, features], rng)
         self.view_dependent = config.view_dependent
         color_inputs = features + (SPHERICAL_HARMONICS if config.view_dependent else 0)
-        self.color_network = _network([color_inputs, *[width] * config.color_layers, 3], rng)
+        self.color_network = network([color_inputs, *[width] * config.color_layers, 3], rng)
 
     def networks(self) -> list[nn.Parameter]:
         """What learns more slowly than the grid."""
@@ -69,9 +69,3 @@ class HashGridField(nn.Module):
 
     def _density(self, x: Float[Tensor, "n 3"], h: Float[Tensor, "n features"]) -> Float[Tensor, "n"]:
         return self.region.density(truncated_exp(h[:, 0]), x)
-
-
-def _network(widths: list[int], rng: torch.Generator) -> nn.ParameterList:
-    """Glorot's uniform weights, as tiny-cuda-nn draws them."""
-    layers = [torch.empty(o, i) for i, o in zip(widths, widths[1:])]
-    return nn.ParameterList([nn.Parameter(nn.init.xavier_uniform_(w, generator=rng)) for w in layers])

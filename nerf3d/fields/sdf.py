@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from nerf3d.core import Box, Radiance
 from nerf3d.core.numerics import normalize
 from nerf3d.core.spaces import Space
-from nerf3d.fields.common import Region, reference_length
+from nerf3d.fields.common import Region, network, reference_length
 from nerf3d.fields.encodings import SPHERICAL_HARMONICS, spherical_harmonics
 from nerf3d.kernels.hash_grid import GridLayout, hash_encode
 from nerf3d.kernels.mlp import mlp
@@ -93,10 +93,10 @@ class SignedDistanceField(nn.Module):
         self.table = nn.Parameter(table.uniform_(-1e-4, 1e-4, generator=rng))
         features, width = config.geometry_features, config.width
         inputs = self.layout.width + 4  # the position and 1 beside what the grid says
-        self.distance_network = _network([inputs, *[width] * config.distance_layers, features], rng)
+        self.distance_network = network([inputs, *[width] * config.distance_layers, features], rng)
         _cancel(self.distance_network[-2], self.distance_network[-1])
         color_inputs = features + SPHERICAL_HARMONICS + (3 if config.normals else 0)
-        self.color_network = _network([color_inputs, *[width] * config.color_layers, 3], rng)
+        self.color_network = network([color_inputs, *[width] * config.color_layers, 3], rng)
         self.sharpness = nn.Parameter(torch.zeros(()))
         self.register_buffer("levels", torch.tensor(float(self.layout.levels)))
 
@@ -184,12 +184,6 @@ class SignedDistanceField(nn.Module):
     def _density(self, x: Float[Tensor, "n 3"], distance: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
         beta = self.beta
         return self.region.density(laplace_density(distance + GRAZING * beta, beta), x)
-
-
-def _network(widths: list[int], rng: torch.Generator) -> nn.ParameterList:
-    """Glorot's uniform weights, no biases."""
-    layers = [torch.empty(o, i) for i, o in zip(widths, widths[1:])]
-    return nn.ParameterList([nn.Parameter(nn.init.xavier_uniform_(w, generator=rng)) for w in layers])
 
 
 @torch.no_grad()

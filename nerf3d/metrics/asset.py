@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from nerf3d.errors import InputError
+from nerf3d.metrics.shape import on_surface
 
 SAMPLES = 100_000
 """Points on each surface."""
@@ -57,8 +57,8 @@ def surface_error(
     from scipy.spatial import cKDTree
 
     rng = torch.Generator().manual_seed(0) if rng is None else rng
-    x, n = _sampled(vertices, faces, rng)
-    true_x, true_n = _sampled(true_vertices, true_faces, rng)
+    x, n = on_surface(vertices, faces, SAMPLES, rng)
+    true_x, true_n = on_surface(true_vertices, true_faces, SAMPLES, rng)
     there, nearest = (torch.from_numpy(t) for t in cKDTree(true_x.numpy()).query(x.numpy()))
     back, true_nearest = (torch.from_numpy(t) for t in cKDTree(x.numpy()).query(true_x.numpy()))
     chamfer = 0.5 * float(there.mean() + back.mean())
@@ -91,21 +91,6 @@ def degenerate_faces(vertices: Float[Tensor, "v 3"], faces: Int64[Tensor, "f 3"]
     """
     area = areas(vertices, faces)
     return int((area <= POINTLESS * area.sum()).sum())
-
-
-def _sampled(vertices: Tensor, faces: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Points uniform by area, and the unit normals there."""
-    corners = vertices.double().cpu()[faces.cpu()]
-    normal = _normals(corners)
-    upto = normal.norm(dim=-1).cumsum(0)
-    if len(faces) == 0 or not 0 < float(upto[-1]) < math.inf:
-        raise InputError("The mesh has no surface to measure: it is empty, without area, or not finite.")
-    pick, u, v = torch.rand(3, SAMPLES, generator=rng, dtype=torch.float64)
-    face = torch.searchsorted(upto, pick * upto[-1], right=True).clamp_max(len(faces) - 1)
-    u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
-    a, b, c = corners[face].unbind(1)
-    x = a + u[:, None] * (b - a) + v[:, None] * (c - a)
-    return x, normal[face] / normal[face].norm(dim=-1, keepdim=True)
 
 
 def _normals(corners: Tensor) -> Tensor:

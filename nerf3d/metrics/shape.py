@@ -55,8 +55,8 @@ def compare(
     Raises InputError for a mesh without area.
     """
     rng = torch.Generator().manual_seed(0) if rng is None else rng
-    dense = normalized(on_surface(vertices, faces, SILHOUETTE_SAMPLES, rng))
-    true_dense = normalized(on_surface(true_vertices, true_faces, SILHOUETTE_SAMPLES, rng))
+    dense = normalized(on_surface(vertices, faces, SILHOUETTE_SAMPLES, rng)[0].float())
+    true_dense = normalized(on_surface(true_vertices, true_faces, SILHOUETTE_SAMPLES, rng)[0].float())
     # Points on a surface come in random order, so that the first of them are a sample as well.
     chamfer, best = _align(dense[:SAMPLES].double().numpy(), true_dense[:SAMPLES].double().numpy())
     placed = torch.from_numpy(_placed(dense.double().numpy(), best)).float()
@@ -86,18 +86,19 @@ def mesh_of(distance: Distance, resolution: int = 96, reach: float = 1.05) -> tu
 
 def on_surface(
     vertices: Float[Tensor, "v 3"], faces: Int64[Tensor, "f 3"], count: int, rng: torch.Generator
-) -> Float[Tensor, "n 3"]:
-    """`count` points, uniform by area and in random order."""
+) -> tuple[Float[Tensor, "n 3"], Float[Tensor, "n 3"]]:
+    """`count` points, uniform by area and in random order, and the unit normals there; in double precision."""
     corners = vertices.cpu().double()[faces.cpu()]
     normal = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     upto = normal.norm(dim=-1).cumsum(0)
     if len(faces) == 0 or not 0 < float(upto[-1]) < math.inf:
         raise InputError("The mesh has no surface to measure: it is empty, without area, or not finite.")
     pick, u, v = torch.rand(3, count, generator=rng, dtype=torch.float64)
-    face = torch.searchsorted(upto, pick * upto[-1]).clamp_max(len(faces) - 1)
+    face = torch.searchsorted(upto, pick * upto[-1], right=True).clamp_max(len(faces) - 1)
     u, v = torch.where(u + v > 1, 1 - u, u), torch.where(u + v > 1, 1 - v, v)
     a, b, c = corners[face].unbind(1)
-    return (a + u[:, None] * (b - a) + v[:, None] * (c - a)).float()
+    n = normal[face]
+    return a + u[:, None] * (b - a) + v[:, None] * (c - a), n / n.norm(dim=-1, keepdim=True)
 
 
 def normalized(x: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:

@@ -11,8 +11,10 @@ import trimesh
 from nerf3d.core import Box, Radiance
 from nerf3d.errors import InputError
 from nerf3d.export import asset
+from nerf3d.export.asset import Asset
+from nerf3d.export.formats import FORMATS, write_asset
 from nerf3d.export.glb import linear_light, rotation_to_y
-from nerf3d.export.mesh import FORMATS, color_vertices, write_mesh
+from nerf3d.export.mesh import color_vertices
 from nerf3d.export.surface import Surface, extract_surface
 
 UP = torch.tensor([0.0, 0.0, 1.0])
@@ -101,6 +103,13 @@ def test_features_are_no_colors(surface):
 
     with pytest.raises(InputError, match="8 channels"):
         color_vertices(surface, Features())
+
+
+def write_mesh(path, surface, colors, up, metadata):
+    facts = {"frame": "the scene's own world frame", "units": "the scene's own units", **metadata}
+    x, y, z = (up.double() / up.double().norm()).tolist()
+    normals = vertex_normals(surface)
+    write_asset(path, Asset(surface.vertices, surface.faces, normals, colors, up=(x, y, z), facts=facts))
 
 
 def read_obj(path):

@@ -43,7 +43,7 @@ def test_chamfer_distance_by_hand_and_by_the_slow_way() -> None:
 
 def test_points_on_a_surface_are_uniform_by_area() -> None:
     vertices = torch.tensor([[0.0, 0, 0], [3, 0, 0], [0, 2, 0], [0, 0, 5], [1, 0, 5], [0, 2, 5]])
-    points = on_surface(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]), 20_000, torch.Generator().manual_seed(0))
+    points, _ = on_surface(vertices, torch.tensor([[0, 1, 2], [3, 4, 5]]), 20_000, torch.Generator().manual_seed(0))
     below = points[:, 2] == 0
     assert float(below.double().mean()) == pytest.approx(0.75, abs=0.01)
     assert points[below].mean(0).tolist() == pytest.approx([1, 2 / 3, 0], abs=0.02)
