@@ -14,7 +14,7 @@ import copy
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -23,6 +23,7 @@ from nerf3d.plain import KIND, did_you_mean
 from nerf3d.plain import from_plain as from_plain
 from nerf3d.plain import to_plain as to_plain
 
+T = TypeVar("T")
 _HERE = Path(__file__).resolve().parent
 # A wheel carries the recipes inside the package; a checkout has them at its top.
 RECIPES = _HERE / "configs" if (_HERE / "configs").is_dir() else _HERE.parent / "configs"
@@ -89,6 +90,13 @@ def override(data: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]
             inner.clear()
         inner[names[-1]] = value
     return result
+
+
+def read_recipe(kind: type[T], path: Path, settings: Iterable[str] = ()) -> T:
+    """A recipe from its file with "dotted.key=value" assignments on top; a message names the one that is wrong."""
+    data, assignments = load_yaml(path), list(settings)
+    recipe = from_plain(kind, data, str(path))
+    return from_plain(kind, override(data, assignments), f"--set {' '.join(assignments)}") if assignments else recipe
 
 
 def recipes(story: str) -> list[str]:

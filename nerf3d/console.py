@@ -1,6 +1,7 @@
 """What a person sees while a command runs: bars with the time left, and plain lines where there is no terminal."""
 
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
@@ -18,10 +19,33 @@ def say(text: str) -> None:
     console.print(text, markup=False, soft_wrap=True)
 
 
+class Lines:
+    """The bar of longer work on anything but a terminal: a line every ten seconds, and none for what is over sooner."""
+
+    EVERY = 10.0
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._begin = self._said = time.monotonic()
+
+    def show(self, done: int, needed: int) -> None:
+        now = time.monotonic()
+        if now - self._said >= self.EVERY and 0 < done < needed:
+            self._said = now
+            left = (now - self._begin) * (needed - done) / done
+            say(f"{self._title} {100 * done / needed:.0f} %, {left:.0f} s left")
+
+
 def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:
     """Go through items with a bar."""
+    if not console.is_terminal:
+        lines = Lines(title)
+        for done, item in enumerate(items, start=1):
+            yield item
+            lines.show(done, total)
+        return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=total)
         for item in items:
             yield item
@@ -31,13 +55,16 @@ def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:
 @contextmanager
 def bar_of_points(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for work whose size becomes known on the way: a function of what is done and what is needed so far."""
+    if not console.is_terminal:
+        yield Lines(title).show
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:3.0f} %"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(title, total=None)
         yield lambda done, needed: bar.update(task, completed=done, total=needed)
 

@@ -59,10 +59,11 @@ def check_new(folder: Path) -> None:
     try:
         if (folder / CONFIG).exists():
             raise InputError(
-                f"{folder} holds a run already; go on with it with --resume, or choose another folder with --out"
+                f"{folder} holds a run already; go on with it (--resume, in Python resume=True), or choose another "
+                "folder (--out, in Python out=...)"
             )
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder} exists and is not an empty folder; choose another with --out")
+            raise InputError(f"{folder} exists and is not an empty folder; choose another (--out, in Python out=...)")
     except OSError as error:
         raise InputError(f"{folder} cannot be used ({error.strerror}); choose another folder with --out") from error
 

@@ -105,7 +105,7 @@ def encode_all(settings: Settings, vae: AutoencoderKL, world: Pictures) -> Tenso
     vae.eval()
     say("encoding the pictures, a few minutes")
     parts = [vae.encode(_pixels(world, i)).latent_dist.mean.half() for i in torch.arange(len(world.texts)).split(64)]
-    latents = torch.cat(parts) * vae.config.scaling_factor
+    latents = (torch.cat(parts) * vae.config.scaling_factor).contiguous()
     save_file({"latents": latents}, file)
     return latents
 
@@ -142,7 +142,9 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
         ).input_ids  # fmt: skip
         x = latents[index].float()
         noise = torch.randn(x.shape, generator=rng)
-        t = torch.randint(1000, (settings.batch,), generator=rng)
+        t = (
+            1000 * torch.rand(settings.batch, generator=rng).sqrt()
+        ).long()  # what words decide is decided in much noise
         alpha, sigma = alpha_bar[t].sqrt()[:, None, None, None], (1 - alpha_bar[t]).sqrt()[:, None, None, None]
         noisy = (alpha * x + sigma * noise).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):

@@ -8,7 +8,7 @@ from typing import Literal
 import pytest
 
 from nerf3d import config
-from nerf3d.config import dump_yaml, find_recipe, from_plain, load_yaml, override, recipes, to_plain
+from nerf3d.config import dump_yaml, find_recipe, from_plain, load_yaml, override, read_recipe, recipes, to_plain
 from nerf3d.errors import InputError
 
 
@@ -238,3 +238,14 @@ def test_recipes_are_found_by_name_or_path(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_recipes_folder_is_the_repositorys() -> None:
     assert Path(config.__file__).parents[1] / "configs" == config.RECIPES
+
+
+def test_what_is_wrong_is_blamed_on_the_one_that_brought_it(tmp_path: Path) -> None:
+    file = tmp_path / "own.yaml"
+    file.write_text("steps: 100\n")
+    assert read_recipe(Fit, file, ("limit=64",)) == Fit(steps=100, limit=64)
+    with pytest.raises(InputError, match=r"^--set limit=64 stepps=5: .*stepps"):
+        read_recipe(Fit, file, ("limit=64", "stepps=5"))
+    file.write_text("stepps: 100\n")
+    with pytest.raises(InputError, match=r"^\S*own\.yaml: "):
+        read_recipe(Fit, file, ("steps=64",))

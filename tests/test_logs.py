@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from nerf3d.console import TrainingBar, say, tracked
+from nerf3d.console import TrainingBar, bar_of_points, say, tracked
 from nerf3d.errors import InputError
 from nerf3d.logs import EVERY, Logs
 from nerf3d.train import Report
@@ -76,6 +76,22 @@ def test_without_a_terminal_there_is_a_line_every_ten_percent(capsys: pytest.Cap
     bar.show(1.01, "later")
     said = capsys.readouterr().err.splitlines()
     assert said == [f"{10 * k:3d} %  step {20 * k}" for k in range(1, 11)]
+
+
+def test_long_work_says_where_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter(range(0, 1000, 4))
+    monkeypatch.setattr("nerf3d.console.time.monotonic", lambda: float(next(seconds)))
+    assert list(tracked(range(10), "render", 10)) == list(range(10))
+    assert capsys.readouterr().err.splitlines() == [
+        "render 30 %, 28 s left",
+        "render 60 %, 16 s left",
+        "render 90 %, 4 s left",
+    ]
+    with bar_of_points("surface") as show:
+        show(1, 4)
+        show(0, 0)
+        show(2, 4)
+    assert capsys.readouterr().err.splitlines() == ["surface 50 %, 12 s left"]
 
 
 def test_lines_are_said_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from nerf3d.commands.training import Watch, run_training
-from nerf3d.config import find_recipe, from_plain, load_yaml, override
+from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
 from nerf3d.core import Scene
 from nerf3d.data.capture import Capture, Photographs
@@ -96,8 +96,8 @@ def chosen_device(name: str) -> torch.device:
 
 def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
     path = find_recipe(preset, "fit")
-    recipe = from_plain(Fit, override(load_yaml(path), settings), str(path))
-    check_recipe(recipe, str(path))
+    recipe = read_recipe(Fit, path, settings)
+    check_recipe(recipe, " with ".join([str(path), *(f"--set {setting}" for setting in settings)]))
     return recipe
 
 

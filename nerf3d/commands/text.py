@@ -13,7 +13,7 @@ from nerf3d.commands.candidates import best_of, unused
 from nerf3d.commands.fit import chosen_device
 from nerf3d.commands.outcome import Outcome, present
 from nerf3d.commands.training import Diverged, Watch, run_training
-from nerf3d.config import find_recipe, from_plain, load_yaml, override
+from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
 from nerf3d.core import Guidance
 from nerf3d.data.world.captions import understand, view_compass, vocabulary
@@ -131,7 +131,7 @@ def _recipe(
     prior: str | None, preset: str | None, settings: tuple[str, ...], steps: int | None, minutes: float | None
 ) -> Text:
     path = find_recipe(preset or ("builtin" if prior in (None, "builtin") else "dreamfusion_sd"), "text")
-    recipe = from_plain(Text, override(load_yaml(path), settings), str(path))
+    recipe = read_recipe(Text, path, settings)
     if prior is not None:
         recipe = replace(recipe, teacher=prior)
     return _with_budget(recipe, steps, minutes)

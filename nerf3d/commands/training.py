@@ -17,6 +17,7 @@ from nerf3d.core import Task
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError, Interrupted
 from nerf3d.kernels.adam import Adam
+from nerf3d.kernels.backend import compiled
 from nerf3d.logs import Logs
 from nerf3d.runs import Run
 from nerf3d.train import Budget, Progress, Report, begin, train
@@ -68,6 +69,8 @@ def run_training(
         restore(objects, checkpoint)
         say(f"going on at step {state.step}, after {state.seconds:.0f} s")
     state.seconds += time.perf_counter() - started
+    if device.type == "cpu" and not compiled():
+        say("compiling the kernels for this machine: half a minute, this once")
     saved = time.perf_counter()
     seen = budget.progress(state.step, state.seconds)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -38,6 +39,15 @@ def using(name: Backend) -> Iterator[None]:
         yield
     finally:
         _forced = before
+
+
+def compiled() -> bool:
+    """Whether the kernels were compiled on this machine before, so that the first step will not take half a minute."""
+    if not numba_works():
+        return True
+    from nerf3d.kernels.adam_numba import adam
+
+    return any(Path(adam.stats.cache_path).glob("adam_numba.*.nbi"))
 
 
 def describe() -> str:

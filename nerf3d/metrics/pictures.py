@@ -67,7 +67,7 @@ def lpips_available(net: str = "vgg") -> tuple[bool, str]:
         raise InputError(f"LPIPS has no backbone {net!r}: choose one of {', '.join(BACKBONES)}.")
     missing = [name for name in ("lpips", "torchvision", "tqdm") if importlib.util.find_spec(name) is None]
     if missing:
-        return False, f"LPIPS needs the Python packages {' and '.join(missing)}: pip install {' '.join(missing)}."
+        return False, f"LPIPS needs the Python packages {' and '.join(missing)}: `nerf3d doctor` says how to install."
     weights = Path(torch.hub.get_dir()) / "checkpoints" / BACKBONES[net]
     if not weights.is_file():
         return False, (

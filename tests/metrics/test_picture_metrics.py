@@ -99,7 +99,7 @@ def test_lpips_is_none_without_its_packages(no_weights, monkeypatch):
     monkeypatch.setattr(pictures.importlib.util, "find_spec", lambda name: None if name == "torchvision" else object())
     there, sentence = lpips_available("alex")
     assert not there
-    assert "pip install torchvision" in sentence
+    assert "packages torchvision: `nerf3d doctor`" in sentence
     assert lpips(*random_pair(16, 16), net="alex") is None
 
 
