@@ -8,3 +8,10 @@ PRIOR = ASSETS / "prior"
 EVALUATOR = ASSETS / "evaluator"
 MESHES = ASSETS / "meshes"
 PROMPTS = ASSETS / "prompts"
+NOTE = "nerf3d.json"
+"""The file in a pipeline's folder that says that it was trained by scripts/train_prior.py."""
+
+
+def of_the_world(pipeline: Path) -> bool:
+    """Whether a prior knows the built-in world: its words, and the captions that say where the camera stands."""
+    return (pipeline / NOTE).is_file()

@@ -9,6 +9,7 @@ goes on where it was stopped and ends with the same weights on the same machine.
 """
 
 import argparse
+import json
 import math
 import os
 import sys
@@ -31,6 +32,7 @@ from torch import Tensor, nn
 from transformers import CLIPTokenizer
 from world_pictures import Pictures, pictures
 
+from nerf3d.assets import NOTE
 from nerf3d.console import say
 from nerf3d.export.pictures import contact_sheet, write_picture
 
@@ -220,6 +222,7 @@ def write_pipeline(folder: Path, vae: AutoencoderKL, model: nn.ModuleDict, token
     )
     pipe.to(torch.float16)
     pipe.save_pretrained(folder, safe_serialization=True)
+    (folder / NOTE).write_text(json.dumps({"trained_by": "scripts/train_prior.py"}) + "\n")
     pipe.to(torch.float32)
     return pipe
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from nerf3d.assets import EVALUATOR, PRIOR
+from nerf3d.assets import EVALUATOR, PRIOR, of_the_world
 from nerf3d.commands.candidates import best_of, unused
 from nerf3d.commands.fit import chosen_device
 from nerf3d.commands.outcome import Outcome, present
@@ -130,11 +130,16 @@ def unknown_words(prompt: str) -> list[str]:
 def _recipe(
     prior: str | None, preset: str | None, settings: tuple[str, ...], steps: int | None, minutes: float | None
 ) -> Text:
-    path = find_recipe(preset or ("builtin" if prior in (None, "builtin") else "dreamfusion_sd"), "text")
+    path = find_recipe(preset or ("builtin" if of_the_world(_folder(prior)) else "dreamfusion_sd"), "text")
     recipe = read_recipe(Text, path, settings)
     if prior is not None:
         recipe = replace(recipe, teacher=prior)
     return _with_budget(recipe, steps, minutes)
+
+
+def _folder(prior: str | None) -> Path:
+    """Where a prior lies, if it is a folder."""
+    return PRIOR if prior is None or prior == "builtin" else Path(prior).expanduser()
 
 
 def _with_budget(recipe: Text, steps: int | None, minutes: float | None) -> Text:
@@ -175,10 +180,12 @@ def _train(run: Run, checkpoint_every: int | None, device: torch.device, started
 
 def _guidance(prompt: str, recipe: Text, device: torch.device, rng: torch.Generator) -> Guidance:
     """The teacher, told what to look for. Its text encoder is not kept."""
-    if recipe.teacher == "builtin" and (strange := unknown_words(prompt)):
+    folder = _folder(recipe.teacher)
+    worldly = of_the_world(folder)
+    if worldly and (strange := unknown_words(prompt)):
         say(f"the embedded prior has never read {', '.join(strange)}; expect little of that, or name another --prior")
-    teacher = open_teacher(PRIOR if recipe.teacher == "builtin" else recipe.teacher, device)
-    wording = view_compass if recipe.teacher == "builtin" else None
+    teacher = open_teacher(folder if worldly else recipe.teacher, device)
+    wording = view_compass if worldly else None
     prompts = recipe.prompts.build(prompt, teacher.encode, wording).to(device)
     return recipe.guidance.build(teacher.denoiser, prompts, rng)
 

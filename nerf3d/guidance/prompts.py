@@ -65,7 +65,9 @@ class ByView:
         if not prompt:
             raise InputError("the prompt is empty; say what to make, as in: nerf3d text 'a blue mushroom'")
         if self.style == "taught" and wording is None:
-            raise InputError("prompts by view have the style 'taught', which is for the embedded prior; choose 'words'")
+            raise InputError(
+                "prompts by view have the style 'taught', for priors of the built-in world; choose 'words'"
+            )
         views = WORDS if self.style != "taught" or wording is None else _all_views(wording)
         sentences = [prompt] if self.style == "none" else [f"{prompt}, {view}" for view in views]
         embedded = encode([*sentences, self.negative])
