@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import setup
 from setuptools.command.build_py import build_py
 
-CARRIED = ("configs", "assets/prior", "assets/evaluator", "assets/meshes", "assets/prompts")
+CARRIED = ("configs", "assets/prior", "assets/evaluator", "assets/meshes", "assets/person", "assets/prompts")
 
 
 class BuildWithFiles(build_py):

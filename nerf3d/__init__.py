@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from nerf3d.commands.film import film as film
     from nerf3d.commands.fit import fit as fit
     from nerf3d.commands.mesh import mesh as mesh
+    from nerf3d.commands.prepare_avatar import prepare_avatar as prepare_avatar
     from nerf3d.commands.text import text as text
     from nerf3d.runs import load_scene as load_scene
     from nerf3d.runs import open_run as open_run
@@ -31,6 +32,7 @@ _HOMES = {
     "text": "nerf3d.commands.text",
     "film": "nerf3d.commands.film",
     "mesh": "nerf3d.commands.mesh",
+    "prepare_avatar": "nerf3d.commands.prepare_avatar",
     "evaluate": "nerf3d.commands.evaluate",
     "evaluate_asset": "nerf3d.commands.evaluate_asset",
     "open_run": "nerf3d.runs",

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 GIB = 2**30
+MEDIAPIPE = "==0.10.14" if sys.version_info < (3, 13) else ">=1.2"  # as in pyproject.toml
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,17 @@ class Finding:
 
 @dataclass(frozen=True)
 class Extra:
-    """A package that nothing needs and something gains from; its module has the same name."""
+    """A package that nothing needs and something gains from; its module has the same name. `version`: which, if not any."""
 
     package: str
     gain: str
+    version: str = ""
 
 
 EXTRAS = (
     Extra("pycolmap", "finds the poses of bare photographs"),
     Extra("lpips", "the LPIPS metric"),
+    Extra("mediapipe", "finds faces in films, for nerf3d avatar prepare", MEDIAPIPE),
 )
 
 
@@ -161,7 +164,7 @@ def _extras() -> Iterator[Finding]:
     for extra in EXTRAS:
         if util.find_spec(extra.package) is None:
             # torch is named too, or a package may bring another build of it, with gigabytes of CUDA libraries.
-            command = f"pip install {extra.package} torch=={release}"
+            command = f"pip install {extra.package}{extra.version} torch=={release}"
             yield Finding(extra.package, "note", f"not installed: {extra.gain}", command)
         else:
             yield Finding(extra.package, "ok", f"{_version(extra.package)}: {extra.gain}")

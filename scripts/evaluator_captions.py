@@ -79,13 +79,15 @@ def _with_view(text: str, view: str | None) -> str:
 
 
 def _gone_wrong(thing: Thing, rng: torch.Generator) -> Thing:
-    """Another noun, colour or pattern. Pairs of noun and colour that are held out never come up, not even as untrue."""
+    """Another noun, colour or pattern, most often what is hardest to tell: a pattern. Pairs of noun and colour that are
+    held out never come up, not even as untrue.
+    """
     kind = float(torch.rand((), generator=rng))
-    if kind < 0.4:
+    if kind < 0.15:
         noun = _another_noun(thing.noun, rng)
         accent = thing.accent_color if named(noun).accent is not None else None
         return _unless_held_out(replace(thing, noun=noun, accent_color=accent), thing, rng)
-    if kind < 0.7 or (thing.accent_color is not None and kind < 0.85):
+    if kind < 0.5 or (thing.accent_color is not None and kind < 0.75):
         return _unless_held_out(replace(thing, color=_another(tuple(COLORS), thing.color, rng)), thing, rng)
     if thing.accent_color is not None:
         return replace(thing, accent_color=_another(tuple(COLORS), thing.accent_color, rng))

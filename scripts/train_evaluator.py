@@ -82,7 +82,7 @@ def make_model(vocabulary: int) -> nn.Module:
 
 
 def train(settings: Settings, colored: Pictures, plain: Pictures) -> nn.Module:
-    """Two pictures in three have colours. The rate rises for 100 steps and then falls along a cosine."""
+    """Four pictures in five have colours. The rate rises for 100 steps and then falls along a cosine."""
     torch.manual_seed(settings.seed)
     tokenizer = tokenizer_of_the_world()
     model = make_model(len(tokenizer))
@@ -196,7 +196,7 @@ def write_model(folder: Path, model: nn.Module) -> Path:
 
 
 def _batch(settings: Settings, colored: Pictures, plain: Pictures, rng: torch.Generator) -> tuple[Tensor, list[Said]]:
-    few = settings.batch // 3
+    few = settings.batch // 5
     first = torch.randint(len(colored.texts), (settings.batch - few,), generator=rng)
     second = torch.randint(len(plain.texts), (few,), generator=rng)
     said = [

@@ -167,7 +167,7 @@ BAD_OPTIONS: dict[str, tuple[list[str], str]] = {
     "no assignment": (["--set", "rays"], r"'rays' is no assignment"),
     "unknown kind": (["--set", "field.kind=HashGird"], r"did you mean 'HashGrid'\?"),
     "unknown loss": (["--set", "loss=l3"], r"loss is 'l3'; it can be: huber, mse"),
-    "no rays": (["--set", "rays=0"], r"ngp_blender\.yaml: rays is 0, and a number above 0 is needed"),
+    "no rays": (["--set", "rays=0"], r"ngp_blender\.yaml with --set rays=0: rays is 0, and a number above 0 is needed"),
     "negative samples": (["--set", "samples=-3"], r"samples is -3"),
     "no levels": (["--set", "field.layout.levels=0"], r"field\.layout\.levels is 0"),
     "a table larger than any memory": (

@@ -46,7 +46,8 @@ ALLOWED: dict[str, set[str]] = {
     "__init__": {"commands", "runs"},  # `import nerf3d` is the door to the typed functions
     "viewer": BELOW_COMMANDS | {"commands"},
     "plugins": BELOW_COMMANDS | {"commands"},
-    "cli": BELOW_COMMANDS | {"commands", "viewer", "__init__"},
+    "options": BELOW_COMMANDS | {"commands"},
+    "cli": BELOW_COMMANDS | {"commands", "options", "viewer", "__init__"},
     "__main__": {"cli"},
 }
 HEAVY = ["torch", "numpy", "scipy", "numba", "PIL", "rich", "yaml", "jaxtyping", "safetensors", "imageio", "skimage"]

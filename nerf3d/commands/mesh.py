@@ -6,14 +6,17 @@ from pathlib import Path
 
 import torch
 
+from nerf3d.commands.refinement import refiner
 from nerf3d.console import bar_of_points, say
-from nerf3d.core import Box
+from nerf3d.core import Box, Scene
 from nerf3d.errors import InputError
 from nerf3d.export.asset import Asset
 from nerf3d.export.build import Looks, make_asset
+from nerf3d.export.depth import all_around, depth_pictures
 from nerf3d.export.formats import check_format, write_asset
 from nerf3d.export.frame import Frame, Origin, length, put
-from nerf3d.export.surface import surface_of
+from nerf3d.export.fusion import fused_surface
+from nerf3d.export.surface import Surface, surface_of
 from nerf3d.export.weld import welded
 from nerf3d.metrics.mesh import health
 from nerf3d.runs import load_scene, open_run
@@ -37,6 +40,8 @@ def mesh(
     unit: str = "1m",
     up: str | None = None,
     origin: str | None = None,
+    source: str = "density",
+    refine: float | None = None,
 ) -> Asset:
     """Write the surface of a run as .glb, .usdz, .obj, .ply or .stl.
 
@@ -49,20 +54,31 @@ def mesh(
     its world; what was made of a prompt stands on the ground, one unit tall. `unit` is how long a unit is, `up` the
     file's upward axis (y or z), `origin` one of scene, base and center.
 
+    `source` is what the surface is made of: "density" (a field of distances gives its zero set), or "depth", as the run's
+    own cameras see it (what was made of a prompt is looked at from all around): open where none of them looked.
+
+    `refine` minutes are spent on bringing vertices and colours nearer to the run's photographs (None: none).
+
     Raises InputError for a field without a surface: there is never an empty file.
     """
     path = Path(out)
     check_format(path)  # before the work, not after it
     _check(resolution, level, smallest, box)
+    _check_source(source, level)
     looks = _looks(path, faces, texture, smoothing, smallest)
     opened = open_run(Path(run))
-    frame = _frame(isinstance(opened.config.recipe, Text), unit, up, origin)
+    generated = isinstance(opened.config.recipe, Text)
+    frame = _frame(generated, unit, up, origin)
+    better = None if refine is None else refiner(opened, path, refine)
     scene, step = load_scene(opened)
     part = scene.box if box is None else Box(torch.tensor(box[:3]), torch.tensor(box[3:]))
-    with bar_of_points("surface") as show:
-        surface = surface_of(scene.field, part, resolution, level, show)
+    if source == "depth":
+        surface = _seen_surface(scene, part, resolution, generated)
+    else:
+        with bar_of_points("surface") as show:
+            surface = surface_of(scene.field, part, resolution, level, show)
     with bar_of_points("textures") as show:
-        asset, notes = make_asset(surface, scene.field, scene.up, looks, show)
+        asset, notes = make_asset(surface, scene.field, scene.up, looks, show, better)
     facts = {"made_by": f"nerf3d, step {step}", "level": f"{surface.level:.6g}"}
     asset = put(replace(asset, facts=facts), frame, path.suffix.lower())
     write_asset(path, asset)
@@ -70,6 +86,13 @@ def mesh(
         say(note)
     say(f"{summary(asset)}, in {path}")
     return asset
+
+
+def _seen_surface(scene: Scene, part: Box, resolution: int, generated: bool) -> Surface:
+    with bar_of_points("depth") as show:
+        pictures = depth_pictures(scene, all_around(scene.cameras) if generated else scene.cameras, show)
+    with bar_of_points("surface") as show:
+        return fused_surface(pictures, part, resolution, show)
 
 
 def summary(asset: Asset) -> str:
@@ -102,6 +125,13 @@ def _frame(generated: bool, unit: str, up: str | None, origin: str | None) -> Fr
         raise InputError(f"{origin!r} is no origin; choose scene, base or center")
     where: Origin = origin or ("base" if generated else "scene")  # type: ignore[assignment]
     return Frame(where, length(unit), generated and where != "scene", up)  # type: ignore[arg-type]
+
+
+def _check_source(source: str, level: float | None) -> None:
+    if source not in ("density", "depth"):
+        raise InputError(f"there is no surface from {source!r}; choose density or depth")
+    if source == "depth" and level is not None:
+        raise InputError("a --level is a density, and a surface from depth has none; leave one of the two away")
 
 
 def _check(

@@ -77,9 +77,9 @@ def extract_zero_set(distance: Density, box: Box, resolution: int = 256, progres
     nodes, asked = fill(ask, lattice, survey(ask, lattice), 0.5)
     if not bool((nodes > 0.5).any()):
         raise InputError(
-            f"The field is empty inside the box {_words(box)}: its distance is negative nowhere; train longer."
+            f"The field is empty inside the box {words(box)}: its distance is negative nowhere; train longer."
         )
-    vertices, faces = _mesh(ask, lattice, nodes, asked, _off_the_half)
+    vertices, faces = _mesh(ask, lattice, nodes, asked, off_the_half)
     return Surface(vertices, faces, 0.0, cell)
 
 
@@ -106,7 +106,7 @@ def extract_surface(
     if level is None:
         raise _nothing_here(surveyed, box, "nowhere is it dense enough to hide what is behind it")
     nodes, asked = fill(ask, lattice, surveyed, level)
-    if not bool((_opacity(nodes, level) > 0.5).any()):
+    if float(nodes.amax()) < level:
         raise _nothing_here(torch.maximum(surveyed.amax(), nodes.amax()), box, f"nowhere is it as dense as {level:.4g}")
     vertices, faces = _mesh(ask, lattice, nodes, asked, lambda density: _opacity(density, level))
     return Surface(vertices, faces, level, cell)
@@ -134,12 +134,12 @@ def largest_components(surface: Surface, minimum_share: float = 0.01) -> Surface
 
 def _nothing_here(densities: Tensor, box: Box, why: str) -> InputError:
     return InputError(
-        f"The field is empty inside the box {_words(box)}: {why} (the largest density is {float(densities.max()):.3g}); "
+        f"The field is empty inside the box {words(box)}: {why} (the largest density is {float(densities.max()):.3g}); "
         "train longer, or give a lower level."
     )
 
 
-def _words(box: Box) -> str:
+def words(box: Box) -> str:
     return " to ".join(str([round(x, 3) for x in corner.tolist()]) for corner in (box.low, box.high))
 
 
@@ -151,18 +151,20 @@ def _mesh(
     ask: Counter, lattice: Lattice, nodes: Float32[Tensor, "i j k"], asked: Bool[Tensor, "i j k"], value_of: Value
 ) -> tuple[Float32[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
     """Vertices in the world, and faces, from the field's answers at the nodes."""
-    value = _fill_cavities(value_of(nodes))
-    vertices, faces = _march(value)
-    vertices = _refine(ask, lattice, value, asked, vertices, value_of)
+    value = (nodes > 0).float()  # 0 or deep inside where nobody asked
+    value[asked] = value_of(nodes[asked])
+    value = _fill_cavities(value)
+    vertices, faces = march(value)
+    vertices = refine(ask, lattice, value, asked, vertices, value_of)
     return lattice.to_world(vertices).float().cpu(), faces
 
 
 def _opacity(density: Tensor, level: float) -> Tensor:
     """1 - 2^(-density / level), kept off the exact half."""
-    return _off_the_half(-torch.expm1(-math.log(2) * density.clamp_min(0.0) / level))
+    return off_the_half(-torch.expm1(-math.log(2) * density.clamp_min(0.0) / level))
 
 
-def _off_the_half(v: Tensor) -> Tensor:
+def off_the_half(v: Tensor) -> Tensor:
     """A vertex on a node makes triangles without area."""
     return torch.where((v - 0.5).abs() < 1e-3, torch.where(v >= 0.5, 0.501, 0.499), v)
 
@@ -174,23 +176,45 @@ def _fill_cavities(value: Float32[Tensor, "i j k"]) -> Float32[Tensor, "i j k"]:
     there, which pinholes connect with the outside. What is narrow but not deep (a groove, a slit) stays open.
     """
     outside = np.pad(value.numpy() < 0.5, EDGE, constant_values=True)
-    wide = ndimage.binary_erosion(outside, np.ones((3, 3, 3), dtype=bool), border_value=1)
-    label, _ = ndimage.label(wide)
+    label, _ = ndimage.label(_eroded(outside))
     reached = ndimage.binary_dilation(label == label[0, 0, 0], iterations=GROOVE, mask=outside)
     cavity = (outside & ~reached)[EDGE:-EDGE, EDGE:-EDGE, EDGE:-EDGE]
     return value.masked_fill(torch.from_numpy(cavity), 1.0)
 
 
-def _march(value: Float32[Tensor, "i j k"]) -> tuple[Float32[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
-    """Marching cubes (Lewiner et al. 2003) at 1/2, in units of nodes; closed at the sides by a layer of void around."""
+def _eroded(outside: np.ndarray) -> np.ndarray:
+    """Only those nodes whose 26 neighbours are outside too, axis by axis; beyond the array all is outside."""
+    for axis in range(3):
+        there = np.moveaxis(np.pad(outside, [(int(a == axis),) * 2 for a in range(3)], constant_values=True), axis, 0)
+        outside = np.moveaxis(there[:-2] & there[1:-1] & there[2:], 0, axis)
+    return outside
+
+
+def march(
+    value: Float32[Tensor, "i j k"], known: Bool[Tensor, "i j k"] | None = None
+) -> tuple[Float32[Tensor, "v 3"], Int64[Tensor, "f 3"]]:
+    """Marching cubes (Lewiner et al. 2003) at 1/2, in units of nodes; closed at the sides by a layer of void around.
+
+    Where only some nodes are `known`, there is a surface in those cells alone whose eight nodes are: it is open where
+    knowledge ends, at the sides too. It may be empty then.
+    """
     from skimage.measure import marching_cubes
 
-    padded = np.pad(value.numpy(), 1)
-    vertices, faces, _, _ = marching_cubes(padded, 0.5, gradient_direction="ascent")
-    return torch.from_numpy(vertices - 1.0), torch.from_numpy(faces.astype(np.int64))
+    if known is None:
+        vertices, faces, _, _ = marching_cubes(np.pad(value.numpy(), 1), 0.5, gradient_direction="ascent")
+        return torch.from_numpy(vertices - 1.0), torch.from_numpy(faces.astype(np.int64))
+    whole = known[:-1] & known[1:]
+    whole = whole[:, :-1] & whole[:, 1:]
+    whole = whole[:, :, :-1] & whole[:, :, 1:]
+    mask = np.pad(whole.numpy(), ((1, 0), (1, 0), (1, 0)))  # a cell is named by its last node
+    try:
+        vertices, faces, _, _ = marching_cubes(value.numpy(), 0.5, gradient_direction="ascent", mask=mask)
+    except (RuntimeError, ValueError):  # it finds nothing, or 1/2 is beyond all values
+        return torch.zeros(0, 3), torch.zeros(0, 3, dtype=torch.int64)
+    return torch.from_numpy(vertices.astype(np.float32)), torch.from_numpy(faces.astype(np.int64))
 
 
-def _refine(
+def refine(
     ask: Counter,
     lattice: Lattice,
     value: Float32[Tensor, "i j k"],

@@ -1,0 +1,35 @@
+"""What `nerf3d bench` takes. Nothing heavy is imported before it runs."""
+
+import argparse
+
+from nerf3d.options.common import command
+
+
+def add_bench(commands) -> None:  # type: ignore[no-untyped-def]
+    parser = command(
+        commands,
+        "bench",
+        "run a whole list of prompts, and put figures and pictures of all in one place",
+        "  nerf3d bench text\n  nerf3d bench text --prompts mine.txt --out runs/mine",
+        _bench,
+    )
+    parser.add_argument("story", choices=["text"], help="what to run")
+    parser.add_argument("--prompts", metavar="FILE", help="one prompt a line (24 that come with the program)")
+    parser.add_argument("--out", metavar="DIR", default="runs/bench-text", help="the folder (runs/bench-text)")
+    parser.add_argument("--prior", metavar="NAME", help="as in `nerf3d text`")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change the recipe")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the runs (0)")
+
+
+def _bench(arguments: argparse.Namespace) -> None:
+    from pathlib import Path
+
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
+    from nerf3d.commands.bench import bench_text, summary
+
+    prompts = Path(arguments.prompts) if arguments.prompts else None
+    rows = bench_text(prompts, arguments.out, arguments.prior, tuple(arguments.set), arguments.seed)
+    for name, value in summary(rows).items():
+        print(f"{name:26} {'-' if value is None else f'{value:.3f}'}")
