@@ -3,17 +3,21 @@
 Other words are spelled in pieces of those words and single bytes, so that whatever is typed has tokens.
 """
 
+import math
 from collections import Counter
 from itertools import pairwise
 
+import torch
 from tokenizers import pre_tokenizers
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from nerf3d.data.world.captions import vocabulary
+from nerf3d.data.world.captions import COMPASS, HEIGHTS, vocabulary
 
 MAX_LENGTH = 32
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
+VIEW_RADIUS = 0.8
+"""About the length of other words' vectors when they have been learned."""
 
 
 def make_tokenizer() -> CLIPTokenizer:
@@ -53,7 +57,7 @@ def _joined(pieces: list[str], pair: tuple[str, str]) -> list[str]:
 
 
 def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(
+    encoder = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=len(tokenizer),
             hidden_size=192,
@@ -67,3 +71,22 @@ def make_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
             projection_dim=192,
         )
     )
+    arrange_views(encoder, tokenizer)
+    return encoder
+
+
+@torch.no_grad()
+def arrange_views(encoder: CLIPTextModel, tokenizer: CLIPTokenizer) -> None:
+    """Let the words for where the camera stands begin as neighbours: the compass on a circle (and, opposite points alike,
+    twice around another), heights on a curve. Sixteen unrelated words, each of which means something else for each noun,
+    were not learned at all in the time in which nouns were.
+    """
+    width = encoder.config.hidden_size
+    axes = torch.linalg.qr(torch.randn(width, 6, generator=torch.Generator().manual_seed(0))).Q.T
+    angle = torch.arange(len(COMPASS)) * (2 * math.pi / len(COMPASS))
+    around = torch.stack([angle.cos(), angle.sin(), 0.5 * (2 * angle).cos(), 0.5 * (2 * angle).sin()], 1) @ axes[:4]
+    height = torch.linspace(-1, 1, len(HEIGHTS))
+    upward = torch.stack([height, height.square() - height.square().mean()], 1) @ axes[4:]
+    for words, places in ((COMPASS, around), (HEIGHTS, upward)):
+        rows = [tokenizer(word).input_ids[1] for word in words]
+        encoder.get_input_embeddings().weight[rows] = VIEW_RADIUS * places
