@@ -69,3 +69,17 @@ def test_the_tokenizer_is_the_same_every_time_and_on_disk(tmp_path: Path) -> Non
     again = type(first).from_pretrained(tmp_path)
     said = "a striped red cow, from sse, raised"
     assert again(said).input_ids == first(said).input_ids
+
+
+def test_words_for_views_begin_as_neighbours() -> None:
+    tokenizer = prior_text.make_tokenizer()
+    table = prior_text.make_text_encoder(tokenizer).get_input_embeddings().weight.detach()
+
+    def near(one: str, other: str) -> float:
+        a, b = (table[tokenizer(word).input_ids[1]] for word in (one, other))
+        return float(torch.cosine_similarity(a, b, dim=0))
+
+    assert near("s", "sse") > near("s", "se") > near("s", "e") > near("s", "n")
+    assert near("s", "n") == pytest.approx(-0.6, abs=1e-3)  # opposite, but not wholly: both show a long or a short side
+    assert near("low", "level") > near("low", "high")
+    assert abs(near("red", "blue")) < 0.3
