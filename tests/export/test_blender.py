@@ -83,6 +83,7 @@ scene.collection.objects.link(eye)
 scene.camera = eye
 scene.render.engine = "CYCLES"
 scene.cycles.samples = 16
+scene.cycles.use_denoising = False
 scene.cycles.device = "CPU"
 scene.render.threads_mode = "FIXED"
 scene.render.threads = 1
