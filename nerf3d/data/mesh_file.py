@@ -22,6 +22,7 @@ from jaxtyping import Float32, Float64, Int64, UInt8
 from torch import Tensor
 
 from nerf3d.data.files import inside
+from nerf3d.data.mesh_parts import Part, Parts, srgb_bytes
 from nerf3d.errors import InputError
 
 SUFFIXES = (".glb", ".obj", ".ply", ".stl", ".usdz")
@@ -55,27 +56,6 @@ class MeshFile:
         return self.vertices @ back[:3, :3].T + back[:3, 3]
 
 
-@dataclass(frozen=True)
-class Part:
-    """What hangs on one node, `matrix` still to be applied. `picture` is a PIL image."""
-
-    vertices: np.ndarray
-    faces: np.ndarray
-    matrix: np.ndarray
-    uv: np.ndarray | None = None
-    picture: Any = None
-    colors: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Parts:
-    """All that a file holds."""
-
-    parts: list[Part]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    lacks: str | None = None
-
-
 def read_mesh(path: Path | str) -> MeshFile:
     """Read a mesh. Polygons become triangles, and all parts one mesh; it keeps its texture if there is only one.
 
@@ -102,18 +82,6 @@ def read_mesh(path: Path | str) -> MeshFile:
     except Exception as error:  # the bytes of strangers make parsers fail in any way
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{path} cannot be read as a {suffix[1:]} file ({detail}): write it anew.") from error
-
-
-def srgb_bytes(light: np.ndarray) -> np.ndarray:
-    """Linear light (floats in [0, 1], or integers whose largest number means 1) as sRGB bytes (IEC 61966-2-1).
-
-    >>> srgb_bytes(np.array([0.0, 0.503, 1.0])).tolist()
-    [0, 188, 255]
-    """
-    most = np.iinfo(light.dtype).max if light.dtype.kind in "ui" else 1
-    c = np.clip(light.astype(np.float64) / most, 0, 1)
-    encoded = np.where(c <= 0.0031308, 12.92 * c, 1.055 * np.maximum(c, 1e-9) ** (1 / 2.4) - 0.055)
-    return (255 * encoded).round().astype(np.uint8)
 
 
 class _Folder:

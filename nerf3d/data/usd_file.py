@@ -8,7 +8,7 @@ from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 
-from nerf3d.data.mesh_file import Part, Parts, srgb_bytes
+from nerf3d.data.mesh_parts import Part, Parts, srgb_bytes
 from nerf3d.errors import InputError
 
 if TYPE_CHECKING:

@@ -15,7 +15,8 @@ import trimesh
 from PIL import Image
 
 from nerf3d.data import mesh_file
-from nerf3d.data.mesh_file import SUFFIXES, MeshFile, read_mesh, srgb_bytes
+from nerf3d.data.mesh_file import SUFFIXES, MeshFile, read_mesh
+from nerf3d.data.mesh_parts import srgb_bytes
 from nerf3d.errors import InputError
 from nerf3d.export.asset import Asset, Textures, vertex_normals
 from nerf3d.export.formats import write_asset
