@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from nerf3d.console import say, tracked
-from nerf3d.data.ffmpeg import Contents
+from nerf3d.data.ffmpeg import Contents, write_film
 from nerf3d.data.portrait import layers
 from nerf3d.data.portrait.boxes import face_boxes, lips_boxes
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
@@ -21,7 +21,7 @@ from nerf3d.data.portrait.folder import Shots, write_transforms
 from nerf3d.data.portrait.landmarks import Detector, height
 from nerf3d.data.portrait.mediapipe_faces import mediapipe_detector
 from nerf3d.data.portrait.pose import FOCAL, camera_to_head, consecutive, find_poses
-from nerf3d.data.portrait.preview import drawn, write_preview
+from nerf3d.data.portrait.preview import drawn
 from nerf3d.data.portrait.track import Track, follow, square_around_face
 from nerf3d.data.sound import sound_chunks, write_wav
 from nerf3d.data.sound_features import FILTER_BANK, LOG_MEL, MFCC, FeatureKind, Hearing, Spectrum, steps_of, windows_of
@@ -207,7 +207,8 @@ def _divide(track: Track, work: Path, size: int, shots: Shots) -> None:
             yield drawn(frame, track.points[index], shots.face[row], shots.lips[row])
 
     wav = work / "aud.wav"
-    write_preview(work / "preview.mp4", shown(), size, wav if wav.is_file() else None)
+    sound = wav if wav.is_file() else None
+    write_film(work / "preview.mp4", shown(), size, float(FPS), sound, ["-preset", "veryfast", "-crf", "23"])
 
 
 def _umask() -> int:

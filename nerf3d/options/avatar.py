@@ -4,11 +4,13 @@ import argparse
 
 from nerf3d.options.common import command
 
-ABOUT = "A film of a person who speaks in; a head that says what it hears, out."
+ABOUT = "From a film of a person who speaks to the data that a talking head is learnt from."
 
 
 def add_avatar(commands) -> None:  # type: ignore[no-untyped-def]
-    group = commands.add_parser("avatar", help="a talking head from a film of a person who speaks", description=ABOUT)
+    group = commands.add_parser(
+        "avatar", help="make a film of a person who speaks ready for a talking head", description=ABOUT
+    )
     steps = group.add_subparsers(title="steps", required=True, metavar="STEP")
     _add_prepare(steps)
 

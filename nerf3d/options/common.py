@@ -30,3 +30,19 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive whole number")
     return number
+
+
+def add_training(parser: argparse.ArgumentParser, story: str, chosen: str, counts: str = "") -> None:
+    """What every command that trains takes; `chosen` says what the recipe depends on, `counts` what the minutes hold."""
+    parser.add_argument(
+        "--preset", metavar="NAME", help=f"a recipe: a name in configs/{story}, or a .yaml file (by {chosen})"
+    )
+    parser.add_argument(
+        "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
+    )
+    parser.add_argument("--max-minutes", metavar="M", type=float, help=f"in all, until training ends{counts}")
+    parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
+    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
+    parser.add_argument("--checkpoint-every", metavar="N", type=positive, help="steps between checkpoints (a minute)")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")

@@ -3,7 +3,7 @@
 import argparse
 
 from nerf3d.errors import FailedError
-from nerf3d.options.common import STARTED, command, positive
+from nerf3d.options.common import STARTED, add_training, command, positive
 
 
 def add_text(commands) -> None:  # type: ignore[no-untyped-def]
@@ -26,22 +26,9 @@ def add_text(commands) -> None:  # type: ignore[no-untyped-def]
         "--prior", metavar="NAME", help="the model that judges: an alias, a hub id or a folder (the embedded one)"
     )
     parser.add_argument(
-        "--preset", metavar="NAME", help="a recipe: a name in configs/text, or a .yaml file (by the prior)"
-    )
-    parser.add_argument(
-        "--set", metavar="KEY=VALUE", action="append", default=[], help="change one value of the recipe"
-    )
-    parser.add_argument(
-        "--max-minutes", metavar="M", type=float, help="in all, until training ends, in place of the steps"
-    )
-    parser.add_argument("--steps", metavar="N", type=int, help="end after N steps")
-    parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
-    parser.add_argument(
         "--candidates", metavar="N", type=positive, default=1, help="make N with different seeds and keep the best (1)"
     )
-    parser.add_argument("--checkpoint-every", metavar="N", type=positive, help="steps between checkpoints (a minute)")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
+    add_training(parser, "text", "the prior", ", in place of the steps")
 
 
 def _text(arguments: argparse.Namespace) -> None:

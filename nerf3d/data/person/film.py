@@ -1,10 +1,8 @@
 """A film of the person speaking, as a user would hand it in, and beside it all that is true of it."""
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from nerf3d.assets import ASSETS
 from nerf3d.core import Cameras
-from nerf3d.data.ffmpeg import ffmpeg
+from nerf3d.data.ffmpeg import write_film
 from nerf3d.data.person.landmarks import NUMBERS, RIGID, landmarks
 from nerf3d.data.person.motion import Performance, perform
 from nerf3d.data.person.portrait import Portrait, camera, portrait
@@ -118,49 +116,7 @@ def _pictures(folder: Path, stream: Iterator[Portrait]) -> Iterator[UInt8[Tensor
 
 
 def _encode(path: Path, pictures: Iterator[UInt8[Tensor, "h w 3"]], sound: Float[Tensor, "n"], size: int) -> None:
-    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryFile() as log:
+    with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "sound.wav"
         write_wav(wav, [sound])
-        source = [
-            "-f",
-            "rawvideo",
-            "-pix_fmt",
-            "rgb24",
-            "-s",
-            f"{size}x{size}",
-            "-r",
-            str(FPS),
-            "-i",
-            "-",
-            "-i",
-            str(wav),
-        ]
-        colors = ["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"]
-        colors += [
-            "-colorspace",
-            "bt709",
-            "-color_primaries",
-            "bt709",
-            "-color_trc",
-            "iec61966-2-1",
-            "-color_range",
-            "tv",
-        ]
-        target = ["-c:v", "libx264", "-threads", "1", "-crf", str(QUALITY), "-pix_fmt", "yuv420p"]
-        target += ["-c:a", "aac", "-b:a", "128k", "-movflags", "+faststart", f"file:{path}"]
-        command = [ffmpeg(), "-loglevel", "error", "-y", *source, *colors, *target]
-        encoder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log)
-        assert encoder.stdin is not None
-        try:
-            for picture in pictures:
-                encoder.stdin.write(picture.contiguous().numpy().tobytes())
-        except BrokenPipeError:
-            pass
-        finally:
-            with suppress(BrokenPipeError):
-                encoder.stdin.close()
-            failed = encoder.wait() != 0
-        if failed:
-            log.seek(0)
-            said = log.read().decode(errors="replace").strip().splitlines()[-1:] or ["nothing"]
-            raise InputError(f"{path} was not written, ffmpeg says {said[0]!r}: choose a place that can be written to.")
+        write_film(path, pictures, size, float(FPS), wav, ["-threads", "1", "-crf", str(QUALITY)])
