@@ -2,6 +2,7 @@
 
 RUN/config.yaml        what was run, complete and reloadable
 RUN/capture.json       of photographs: cameras, box and up direction; the run can be watched without them
+RUN/portrait.safetensors  of a talking head: how it moved, what was behind; it can speak without its film
 RUN/checkpoints/       see `nerf3d.checkpoint`
 RUN/metrics.jsonl      one line every so often in training; also as TensorBoard events in RUN/tensorboard
 RUN/media/             pictures and films
@@ -23,13 +24,17 @@ from nerf3d.config import dump_yaml, from_plain, load_yaml, to_plain
 from nerf3d.core import Box, Cameras, Scene
 from nerf3d.data.capture import Capture, Photographs
 from nerf3d.data.load import load_capture
+from nerf3d.data.portrait.likeness import Likeness, read_likeness, write_likeness
 from nerf3d.errors import InputError
-from nerf3d.export.files import whole_file
+from nerf3d.files import whole_file
+from nerf3d.tasks.avatar import Avatar
+from nerf3d.tasks.avatar.scenery import Scenery as Person
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.text import Text
 from nerf3d.tasks.text.scenery import Scenery
 
-CONFIG, CAPTURE = "config.yaml", "capture.json"
+CONFIG, CAPTURE, PORTRAIT = "config.yaml", "capture.json", "portrait.safetensors"
+Recipe = Fit | Text | Avatar
 
 
 @dataclass(frozen=True)
@@ -37,9 +42,9 @@ class RunConfig:
     """What config.yaml says."""
 
     source: str
-    """The folder with the photographs, or the prompt."""
+    """The folder with the photographs or with the prepared film, or the prompt."""
     seed: int
-    recipe: Fit | Text
+    recipe: Recipe
 
 
 @dataclass(frozen=True)
@@ -68,8 +73,8 @@ def check_new(folder: Path) -> None:
         raise InputError(f"{folder} cannot be used ({error.strerror}); choose another folder with --out") from error
 
 
-def begin_run(folder: Path, config: RunConfig, capture: Capture | None = None) -> Run:
-    """Make the folder of a new run; what was captured goes along for runs that are made of photographs.
+def begin_run(folder: Path, config: RunConfig, found: Capture | Likeness | None = None) -> Run:
+    """Make the folder of a new run; what was found in photographs or in a film goes along.
 
     InputError where there is a run already, or where the folder cannot be written.
     """
@@ -77,8 +82,10 @@ def begin_run(folder: Path, config: RunConfig, capture: Capture | None = None) -
     there = folder.exists()
     try:
         (folder / "media").mkdir(parents=True)
-        if capture is not None:
-            _write_whole(folder / CAPTURE, json.dumps(_capture_to_plain(capture)))
+        if isinstance(found, Capture):
+            _write_whole(folder / CAPTURE, json.dumps(_capture_to_plain(found)))
+        elif found is not None:
+            write_likeness(found, folder / PORTRAIT)
         dump_yaml(to_plain(config), folder / CONFIG)  # last: a folder with a configuration is a run
     except (OSError, InputError) as error:
         for leftover in folder.iterdir() if folder.is_dir() else ():
@@ -102,7 +109,7 @@ def open_run(folder: Path) -> Run:
     return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
 
 
-def change_recipe(run: Run, recipe: Fit | Text) -> Run:
+def change_recipe(run: Run, recipe: Recipe) -> Run:
     """The same run with another recipe in its configuration, on disk too."""
     config = replace(run.config, recipe=recipe)
     dump_yaml(to_plain(config), run.folder / CONFIG)
@@ -116,6 +123,11 @@ def load_scene(run: Run) -> tuple[Scene, int]:
         raise InputError(f"{run.folder} has no checkpoint yet; let it run longer, or go on with --resume")
     rng = torch.Generator().manual_seed(run.config.seed)
     recipe = run.config.recipe
+    if isinstance(recipe, Avatar):
+        raise InputError(
+            f"{run.folder} is a talking head: let it speak by `nerf3d avatar render {run.folder} --audio VOICE.wav`, and "
+            f"measure it by `nerf3d avatar eval {run.folder}`"
+        )
     made: FitTask | Scenery
     if isinstance(recipe, Fit):
         made = FitTask(recipe, _capture_from_plain(run.folder / CAPTURE), rng)
@@ -125,6 +137,20 @@ def load_scene(run: Run) -> tuple[Scene, int]:
         restore({"scenery": made}, checkpoint)
     made.requires_grad_(False).eval()
     return made.scene(), checkpoint.step
+
+
+def load_person(run: Run) -> tuple[Person, int]:
+    """The talking head as it is so far, and after how many steps. Needs no film. InputError for runs of other stories."""
+    recipe = run.config.recipe
+    if not isinstance(recipe, Avatar):
+        raise InputError(f"{run.folder} is not a talking head; make one with: nerf3d avatar fit DATA --out RUN")
+    checkpoint = load_latest(run.folder)
+    if checkpoint is None:
+        raise InputError(f"{run.folder} has no checkpoint yet; let it run longer, or go on with --resume")
+    person = Person(recipe, read_likeness(run.folder / PORTRAIT), torch.Generator().manual_seed(run.config.seed))
+    restore({"person": person}, checkpoint)
+    person.requires_grad_(False).eval()
+    return person, checkpoint.step
 
 
 def held_out(run: Run) -> Photographs:

@@ -4,8 +4,9 @@
     python scripts/train_prior.py --out build/prior                 # the recipe of the prior in assets/
     python scripts/train_prior.py --out build/prior --steps 200     # a quick look at whether it runs
 
-Three stages: render the world, train the decoder of a small VAE, train the UNet and its text encoder on its latents. Each
-goes on where it was stopped and ends with the same weights on the same machine. Look at OUT/sheets on the way.
+Four stages: render the world, train the decoder of a small VAE, teach the text encoder shapes, train it and the UNet on
+the VAE's latents. Each goes on where it was stopped and ends with the same weights on the same machine. Look at OUT/sheets
+on the way.
 """
 
 import argparse
@@ -25,18 +26,23 @@ from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNe
 from diffusers.models.attention_processor import AttnProcessor
 from muon import Muon, split
 from prior_autoencoder import LATENT_CHANNELS, make_autoencoder, principal_components
+from prior_shapes import FRONTS, Lessons, asked, lessons, make_reader
 from prior_text import MAX_LENGTH, make_text_encoder, make_tokenizer
 from resumable import steps
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 from world_pictures import Pictures, pictures
 
 from nerf3d.assets import NOTE
 from nerf3d.console import say
+from nerf3d.data.world.captions import understand
+from nerf3d.data.world.nouns import named
 from nerf3d.export.pictures import contact_sheet, write_picture
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
+LESSON = 0.1
+"""The weight of what the text encoder is asked on the way, lest it forget."""
 SHEET = (
     "a red cow, from s, level", "a red cow, from e, level", "a red cow, from n, level", "a blue mushroom, from s, raised",
     "a green teapot, from w, level", "a yellow chair with blue legs, from sse, raised", "a striped pink cone, front view",
@@ -50,6 +56,7 @@ class Settings:
     out: Path
     pictures: int
     decoder_steps: int
+    lesson_steps: int
     steps: int
     batch: int
     rate: float
@@ -112,6 +119,28 @@ def encode_all(settings: Settings, vae: AutoencoderKL, world: Pictures) -> Tenso
     return latents
 
 
+def teach(settings: Settings, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, taught: Lessons) -> nn.Linear:
+    """Let the text encoder learn what things look like from where, before any picture; gives what reads it there."""
+    torch.manual_seed(settings.seed + 2)
+    reader = make_reader(encoder.config.hidden_size)
+    both = nn.ModuleDict({"encoder": encoder, "reader": reader})
+    muon, adam = optimizers(both, 1e-3)
+    rng = torch.Generator().manual_seed(settings.seed + 2)
+    state = {"model": both, "muon": muon, "adam": adam, "rng": rng}
+    for step, progress in steps(settings.out / "lessons", state, settings.lesson_steps, math.inf):
+        loss = asked(taught, encoder, reader, tokenizer, 128, rng)
+        loss.backward()
+        _update([muon, adam], 1e-3 * min(1, (step + 1) / 50, 1.02 - progress))
+        if step % 250 == 249:
+            say(f"lesson {step + 1}: {float(loss.detach()):.3f} of the shapes not known")
+    return reader
+
+
+def optimizers(model: nn.Module, rate: float) -> tuple[Muon, torch.optim.AdamW]:
+    hidden, rest = split(model)
+    return Muon(hidden, rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+
+
 def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents: Tensor) -> None:
     """v-prediction (Salimans & Ho 2022) with the cosine schedule; one caption in ten is empty, for guidance."""
     torch.manual_seed(settings.seed + 1)
@@ -119,23 +148,24 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
     tokenizer = CLIPTokenizer.from_pretrained(settings.init / "tokenizer") if again else make_tokenizer()
     text_encoder = make_text_encoder(tokenizer)
     unet = make_unet()
-    model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder})
     if settings.init is not None:
         begin_with(unet, UNet2DConditionModel.from_pretrained(settings.init / "unet").float())
         text_encoder.load_state_dict(type(text_encoder).from_pretrained(settings.init / "text_encoder").state_dict())
+    taught = lessons(settings.out / "shapes.safetensors")
+    reader = teach(settings, text_encoder, tokenizer, taught)
+    model = nn.ModuleDict({"unet": unet, "text_encoder": text_encoder, "reader": reader})
     unet.set_attn_processor(AttnProcessor())  # on a CPU faster than the fused one, whose backward pass is slow
     unet.to(memory_format=torch.channels_last)
     mean = torch.optim.swa_utils.AveragedModel(model, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.999))
     scheduler = make_scheduler()
     alpha_bar = scheduler.alphas_cumprod
-    hidden, rest = split(model)
-    muon = Muon(hidden, settings.rate)
-    adam = torch.optim.AdamW(rest, lr=settings.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+    muon, adam = optimizers(model, settings.rate)
+    often = torch.tensor([_often(text) for text in world.texts])
     rng = torch.Generator().manual_seed(settings.seed + 1)
     state = {"model": model, "mean": mean, "muon": muon, "adam": adam, "rng": rng}
     losses: list[float] = []
     for step, progress in steps(settings.out / "unet", state, settings.steps, settings.minutes):
-        index = torch.randint(len(latents), (settings.batch,), generator=rng)
+        index = torch.multinomial(often, settings.batch, replacement=True, generator=rng)
         captions = [world.caption(int(i), rng) for i in index]
         empty = torch.rand(settings.batch, generator=rng) < 0.1
         words = tokenizer(
@@ -144,21 +174,17 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
         ).input_ids  # fmt: skip
         x = latents[index].float()
         noise = torch.randn(x.shape, generator=rng)
-        t = (
-            1000 * torch.rand(settings.batch, generator=rng).sqrt()
-        ).long()  # what words decide is decided in much noise
+        # What words decide is decided in much noise: large t more often.
+        t = (1000 * torch.rand(settings.batch, generator=rng).sqrt()).long()
         alpha, sigma = alpha_bar[t].sqrt()[:, None, None, None], (1 - alpha_bar[t]).sqrt()[:, None, None, None]
         noisy = (alpha * x + sigma * noise).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", torch.bfloat16):
             text = text_encoder(words).last_hidden_state
             predicted = unet(noisy, t, text).sample.float()
         loss = F.mse_loss(predicted, alpha * noise - sigma * x)
-        loss.backward()
+        (loss + LESSON * asked(taught, text_encoder, reader, tokenizer, 32, rng)).backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in (muon, adam):
-            _set_rate(optimizer, settings.rate * min(1, (step + 1) / 100, 1.02 - progress))
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        _update([muon, adam], settings.rate * min(1, (step + 1) / 100, 1.02 - progress))
         mean.update_parameters(model)
         losses.append(float(loss.detach()))
         if step % 500 == 499 or progress >= 1:
@@ -236,6 +262,19 @@ def sample(pipe: StableDiffusionPipeline, captions: list[str], seed: int) -> Ten
     return out * 2 - 1
 
 
+def _often(text: str) -> float:
+    """How often a picture is drawn: one of an object with a front more often, as it teaches what the others do not."""
+    said = understand(text)
+    return FRONTS if said is not None and said.second is None and named(said.first.noun).has_front else 1.0
+
+
+def _update(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
+    for optimizer in optimizers:
+        _set_rate(optimizer, rate)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate
@@ -257,6 +296,7 @@ def _parse() -> Settings:
     parser.add_argument("--out", type=Path, required=True, help="where pictures, checkpoints and the pipeline go")
     parser.add_argument("--pictures", type=int, default=81920)
     parser.add_argument("--decoder-steps", type=int, default=3000)
+    parser.add_argument("--lesson-steps", type=int, default=1500)
     parser.add_argument("--steps", type=int, default=40000)
     parser.add_argument("--minutes", type=float, default=math.inf, help="end the UNet's training after so long")
     parser.add_argument("--batch", type=int, default=64)
@@ -266,8 +306,8 @@ def _parse() -> Settings:
     parser.add_argument("--init", type=Path, default=None, help="a pipeline folder to start from instead of noise")
     given = parser.parse_args()
     return Settings(
-        given.out, given.pictures, given.decoder_steps, given.steps, given.batch, given.rate, given.seed,
-        given.processes, given.init, given.minutes,
+        given.out, given.pictures, given.decoder_steps, given.lesson_steps, given.steps, given.batch, given.rate,
+        given.seed, given.processes, given.init, given.minutes,
     )  # fmt: skip
 
 

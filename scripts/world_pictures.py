@@ -31,9 +31,9 @@ class Pictures:
         """The text of one picture, most of the time with where it was taken from, in one of two ways of saying so."""
         way = float(torch.rand((), generator=rng))
         where = (float(self.azimuth[index]), float(self.elevation[index]))
-        if way < 0.7:
+        if way < 0.8:
             return f"{self.texts[index]}, {view_compass(*where)}"
-        return f"{self.texts[index]}, {view_words(*where)}" if way < 0.9 else self.texts[index]
+        return f"{self.texts[index]}, {view_words(*where)}" if way < 0.92 else self.texts[index]
 
 
 def pictures(folder: Path, count: int, seed: int, processes: int, unseen: bool = False) -> Pictures:

@@ -11,11 +11,11 @@ from PIL import Image
 
 from nerf3d.cli import main
 from nerf3d.commands.prepare_avatar import prepare_avatar
-from nerf3d.data.ffmpeg import look_into
 from nerf3d.data.portrait.folder import read_portrait
 from nerf3d.data.sound import RATE, write_wav
 from nerf3d.data.sound_features import LOG_MEL, MFCC, Spectrum, sound_windows
 from nerf3d.errors import InputError
+from nerf3d.media.ffmpeg import look_into
 
 COUNT = 66
 

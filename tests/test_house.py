@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LOW = {"core"}
 SCENE = {"core", "kernels"}
 BELOW_TASKS = SCENE | {"fields", "render", "models", "guidance", "data", "export", "metrics"}
-BELOW_TASKS |= {"train", "checkpoint", "config", "plain"}
+BELOW_TASKS |= {"media", "files", "train", "checkpoint", "config", "plain"}
 BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "logs", "console", "doctor", "allocator"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -30,8 +30,10 @@ ALLOWED: dict[str, set[str]] = {
     "models": SCENE | {"fields"},
     "torchvision_repair": set(),
     "guidance": LOW | {"torchvision_repair"},
-    "data": LOW,
-    "export": LOW | {"kernels"},  # textures are painted by the rasteriser
+    "files": set(),
+    "media": {"files"},
+    "data": LOW | {"media"},
+    "export": LOW | {"kernels", "media", "files"},  # textures are painted by the rasteriser
     "metrics": LOW | {"torchvision_repair"},
     "train": LOW,
     "checkpoint": LOW,

@@ -13,8 +13,8 @@ from nerf3d.commands.judge import Judgement, judged
 from nerf3d.commands.text import check_prompt, text
 from nerf3d.console import say
 from nerf3d.errors import InputError
-from nerf3d.export.files import write_json
 from nerf3d.export.pictures import contact_sheet, write_picture
+from nerf3d.files import write_json
 from nerf3d.runs import open_run
 
 UNSEEN = "*"

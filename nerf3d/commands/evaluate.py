@@ -10,8 +10,8 @@ from nerf3d.commands.judge import Judgement, judge
 from nerf3d.commands.judge import table as table_of_judgement
 from nerf3d.console import say, tracked
 from nerf3d.errors import InputError
-from nerf3d.export.files import write_json
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.files import write_json
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
 from nerf3d.runs import Run, held_out, load_scene, open_run
 from nerf3d.tasks.fit.compare import compare

@@ -14,9 +14,9 @@ from nerf3d.core.numerics import normalize
 from nerf3d.core.paths import focus_point, orbit_around
 from nerf3d.data.mesh_file import SUFFIXES, MeshFile, read_mesh
 from nerf3d.errors import InputError
-from nerf3d.export.files import write_json
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.export.weld import welded
+from nerf3d.files import write_json
 from nerf3d.metrics.asset import SurfaceError, TextureHealth, degenerate_faces, surface_error, texture_health
 from nerf3d.metrics.intersections import cut_faces
 from nerf3d.metrics.mesh import MeshHealth, health

@@ -15,9 +15,9 @@ from nerf3d.data.world.distance import union
 from nerf3d.data.world.model import shape
 from nerf3d.data.world.nouns import named, nouns
 from nerf3d.errors import InputError
-from nerf3d.export.files import write_json
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.export.surface import largest_components, surface_of
+from nerf3d.files import write_json
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.mesh import MeshHealth, health
 from nerf3d.metrics.retrieval import retrieve

@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 
 from nerf3d.console import say, tracked
-from nerf3d.data.ffmpeg import Contents, write_film
 from nerf3d.data.portrait import layers
 from nerf3d.data.portrait.boxes import face_boxes, lips_boxes
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
@@ -29,6 +28,8 @@ from nerf3d.data.speech_model import SpeechModel
 from nerf3d.data.video import FPS, frames, glances, look_into_film, upright_size
 from nerf3d.errors import InputError
 from nerf3d.guidance.libraries import prepare as prepare_libraries
+from nerf3d.media.ffmpeg import Contents
+from nerf3d.media.film import write_film
 
 SIZES = (256, 512)
 SHORTEST, SHORT = 2.0, 10.0
@@ -75,7 +76,7 @@ def prepare_avatar(
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists; choose another folder with --out, or remove it")
     contents = look_into_film(film)
-    hearing = _hearing(features)
+    hearing = hearing_of(features)
     seer = mediapipe_detector(face_model) if detector is None else detector
     out.absolute().parent.mkdir(parents=True, exist_ok=True)
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
@@ -103,7 +104,7 @@ def summary(prepared: Prepared, contents: Contents) -> str:
     )
 
 
-def _hearing(features: str) -> Hearing:
+def hearing_of(features: str) -> Hearing:
     if features in SPECTRA:
         return Spectrum(SPECTRA[features])
     if not Path(features).is_dir():
@@ -208,7 +209,7 @@ def _divide(track: Track, work: Path, size: int, shots: Shots) -> None:
 
     wav = work / "aud.wav"
     sound = wav if wav.is_file() else None
-    write_film(work / "preview.mp4", shown(), size, float(FPS), sound, ["-preset", "veryfast", "-crf", "23"])
+    write_film(work / "preview.mp4", shown(), float(FPS), sound, crf=23, preset="veryfast")
 
 
 def _umask() -> int:

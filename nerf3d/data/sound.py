@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nerf3d.data.ffmpeg import decoded, look_into
 from nerf3d.errors import InputError
+from nerf3d.media.ffmpeg import decoded, look_into
 
 RATE = 16_000
 """Samples per second."""

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nerf3d.data.ffmpeg import Contents, decoded, look_into
 from nerf3d.errors import InputError
+from nerf3d.media.ffmpeg import Contents, decoded, look_into
 
 FPS = 25
 GLANCE = 720

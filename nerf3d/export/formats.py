@@ -16,12 +16,12 @@ from pathlib import Path
 
 from nerf3d.errors import InputError
 from nerf3d.export.asset import Asset
-from nerf3d.export.files import whole_file
 from nerf3d.export.glb import glb_bytes
 from nerf3d.export.obj import companions, obj_bytes
 from nerf3d.export.ply import ply_bytes
 from nerf3d.export.stl import stl_bytes
 from nerf3d.export.usdz import usdz_bytes
+from nerf3d.files import whole_file
 
 # Each makes the bytes of a file from an asset and its name, which is the file's without the suffix.
 FORMATS: dict[str, Callable[[Asset, str], bytes]] = {

@@ -9,7 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from nerf3d.errors import InputError
-from nerf3d.export.files import whole_file
+from nerf3d.files import whole_file
 
 # From near to far, even steps: lighter is nearer, and the far end is still no black, which means that nothing is there.
 DEPTH_COLORS = torch.tensor(
@@ -87,8 +87,11 @@ def contact_sheet(pictures: Sequence[UInt8[Tensor, "_ _ 3"]], columns: int, gap:
     return sheet
 
 
-def write_picture(path: Path | str, picture: UInt8[Tensor, "h w 3"]) -> None:
-    """Write a PNG, whole or not at all. Raises InputError for another suffix or a folder that cannot be written."""
+def write_picture(path: Path | str, picture: UInt8[Tensor, "h w 3"] | UInt8[Tensor, "h w 4"]) -> None:
+    """Write a PNG, whole or not at all; a fourth channel is straight alpha.
+
+    Raises InputError for another suffix or a folder that cannot be written.
+    """
     from PIL import Image
 
     path = Path(path)

@@ -14,7 +14,7 @@ from torch import Tensor
 from nerf3d.errors import InputError
 from nerf3d.export.asset import Asset
 from nerf3d.export.facts import comments
-from nerf3d.export.files import whole_file
+from nerf3d.files import whole_file
 
 FACE = np.dtype([("count", "u1"), ("corners", "<i4", 3)])
 

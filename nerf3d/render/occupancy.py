@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core import Field, Rays, Samples
@@ -69,8 +69,14 @@ class OccupancySampler(nn.Module):
     """How far each cell is from the next occupied one; 0 in an occupied cell."""
 
     @torch.no_grad()
-    def update(self, field: Field, step: int, rng: torch.Generator) -> None:
-        """Ask the field about cells and decide anew which are occupied: those above min(threshold, mean)."""
+    def update(
+        self, field: Field, step: int, rng: torch.Generator, within: Bool[Tensor, "x y z"] | None = None
+    ) -> None:
+        """Ask the field about cells and decide anew which are occupied: those above min(threshold, mean).
+
+        Only cells of `within` may be, where it is given. A field that moves may be asked at another moment every time:
+        what it fills at any of them stays for a while.
+        """
         flat = self.alpha.view(-1)
         count = flat.shape[0]
         if step < ALL_CELLS_UNTIL:
@@ -83,6 +89,8 @@ class OccupancySampler(nn.Module):
         flat *= DECAY
         flat.scatter_reduce_(0, cells, self._optical_depth(field, cells, rng), "amax")
         occupied = self.alpha >= min(self.config.threshold, float(self._focus_part().mean()))
+        if within is not None:
+            occupied = occupied & within
         self.clear.copy_(clearance(occupied.to(torch.uint8)))
 
     def _focus_part(self) -> Float[Tensor, "x y z"]:

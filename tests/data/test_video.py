@@ -5,10 +5,10 @@ import pytest
 import torch
 from test_sound import tone
 
-from nerf3d.data.ffmpeg import look_into
 from nerf3d.data.sound import write_wav
 from nerf3d.data.video import Square, frames, glances, look_into_film, upright_size
 from nerf3d.errors import InputError
+from nerf3d.media.ffmpeg import look_into
 
 
 def numbers(path: Path, size: int = 128) -> list[int]:

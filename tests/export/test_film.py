@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from nerf3d.errors import InputError
-from nerf3d.export import film
 from nerf3d.export.film import write_film, write_frames
+from nerf3d.media import film
 
 PATCHES = torch.tensor(
     [

@@ -80,6 +80,16 @@ def test_a_picture_comes_back_as_it_was(tmp_path):
     assert np.array_equal(np.asarray(Image.open(tmp_path / "new" / "a.png")), picture.numpy())
 
 
+def test_alpha_comes_back_as_it_was(tmp_path):
+    """Colours are straight: where alpha is zero they are still there."""
+    picture = torch.randint(0, 256, (5, 7, 4), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    picture[0, :, 3] = 0
+    write_picture(tmp_path / "a.png", picture)
+    again = Image.open(tmp_path / "a.png")
+    assert again.mode == "RGBA"
+    assert np.array_equal(np.asarray(again), picture.numpy())
+
+
 def test_bad_places(tmp_path):
     picture = torch.zeros(2, 2, 3, dtype=torch.uint8)
     with pytest.raises(InputError, match=r"\.png"):

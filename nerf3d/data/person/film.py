@@ -11,13 +11,13 @@ from torch import Tensor
 
 from nerf3d.assets import ASSETS
 from nerf3d.core import Cameras
-from nerf3d.data.ffmpeg import write_film
 from nerf3d.data.person.landmarks import NUMBERS, RIGID, landmarks
 from nerf3d.data.person.motion import Performance, perform
 from nerf3d.data.person.portrait import Portrait, camera, portrait
 from nerf3d.data.person.trace import placed
 from nerf3d.data.sound import RATE, write_wav
 from nerf3d.errors import InputError
+from nerf3d.media.film import write_film
 
 VOICE, UNHEARD = ASSETS / "person" / "voice.ogg", ASSETS / "person" / "unheard.ogg"
 """What the person says: 24 seconds to learn from, and 6 more."""
@@ -58,7 +58,7 @@ def write_person(
     for name in ("head", "person"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").write_text(json.dumps(truth(performance, view)) + "\n", encoding="utf-8")
-    _encode(folder / "person.mp4", _pictures(folder, portraits(performance, view)), sound, size)
+    _encode(folder / "person.mp4", _pictures(folder, portraits(performance, view)), sound)
     return performance
 
 
@@ -115,8 +115,8 @@ def _pictures(folder: Path, stream: Iterator[Portrait]) -> Iterator[UInt8[Tensor
         yield _bytes(seen.picture)
 
 
-def _encode(path: Path, pictures: Iterator[UInt8[Tensor, "h w 3"]], sound: Float[Tensor, "n"], size: int) -> None:
+def _encode(path: Path, pictures: Iterator[UInt8[Tensor, "h w 3"]], sound: Float[Tensor, "n"]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         wav = Path(folder) / "sound.wav"
         write_wav(wav, [sound])
-        write_film(path, pictures, size, float(FPS), wav, ["-threads", "1", "-crf", str(QUALITY)])
+        write_film(path, pictures, float(FPS), wav, crf=QUALITY, threads=1)

@@ -22,16 +22,16 @@ def eye_aspect_ratio(points: Float[Tensor, "n 478 3"]) -> Float[Tensor, "n"]:
     return torch.stack(ratios).mean(0)
 
 
-def eye_openness(ratio: Float[Tensor, "n"], shut: float = 0.35) -> Float[Tensor, "n"]:
+def eye_openness(ratio: Float[Tensor, "n"], usual: float | None = None, shut: float = 0.35) -> Float[Tensor, "n"]:
     """0 shut to 1 as this person's eyes usually are, from the eye aspect ratio.
 
-    Usual is the median over the film, of which `shut` is the share at which lids meet: a mesh's lids never quite do.
+    `usual` is by default the median over the film; `shut` is the share of it at which lids meet: a mesh's never quite do.
 
     >>> eye_openness(torch.tensor([0.30, 0.30, 0.20, 0.09, 0.30]))
     tensor([1.0000, 1.0000, 0.4872, 0.0000, 1.0000])
     """
-    usual = ratio.median().clamp_min(1e-6)
-    return ((ratio / usual - shut) / (1 - shut)).clamp(0, 1)
+    whole = ratio.median() if usual is None else ratio.new_tensor(usual)
+    return ((ratio / whole.clamp_min(1e-6) - shut) / (1 - shut)).clamp(0, 1)
 
 
 def blinks(openness: Float[Tensor, "n"]) -> Bool[Tensor, "n"]:

@@ -61,6 +61,9 @@ class Shots:
     def __getitem__(self, index: Any) -> "Shots":
         return Shots(*(getattr(self, field.name)[index] for field in fields(self)))
 
+    def to(self, device: torch.device | str) -> "Shots":
+        return Shots(*(getattr(self, field.name).to(device) for field in fields(self)))
+
 
 @dataclass(frozen=True)
 class Portrait:

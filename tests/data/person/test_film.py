@@ -8,7 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from nerf3d.data.ffmpeg import look_into
 from nerf3d.data.person.film import VOICE, portraits, projected_landmarks, write_person
 from nerf3d.data.person.landmarks import NUMBERS
 from nerf3d.data.person.motion import perform
@@ -16,6 +15,7 @@ from nerf3d.data.person.portrait import camera
 from nerf3d.data.sound import RATE, read_sound
 from nerf3d.data.video import frames
 from nerf3d.errors import InputError
+from nerf3d.media.ffmpeg import look_into
 
 SIZE = 48
 

@@ -1,4 +1,4 @@
-"""ffmpeg as a reader and writer of films: what a file holds, its contents through a pipe, and frames with sound.
+"""ffmpeg as a reader of films and sound: what a file holds, and its contents through a pipe.
 
 imageio-ffmpeg carries the program, so that none has to be installed. It is started without a shell, names are always
 names of local files, and playlists that lead elsewhere are not followed.
@@ -7,18 +7,14 @@ names of local files, and playlists that lead elsewhere are not followed.
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from jaxtyping import UInt8
-from torch import Tensor
-
 from nerf3d.errors import InputError
 
-DURATION = re.compile(r"Duration: (\d+):(\d+):(\d+(?:\.\d+)?)")
+DURATION = re.compile(r"^ *Duration: (\d+):(\d+):(\d+(?:\.\d+)?)", re.MULTILINE)
 RATE = re.compile(r"([\d.]+) fps")
 
 
@@ -90,50 +86,12 @@ def decoded(path: Path, before: Sequence[str], after: Sequence[str], size: int) 
             reader.stdout.close()
         if failed:
             raise InputError(
-                f"{path} cannot be read to its end: ffmpeg says {_last_line(log)!r}; convert it, or repair it"
+                f"{path} cannot be read to its end: ffmpeg says {last_line(log)!r}; convert it, or repair it"
             )
 
 
-def _last_line(log: IO[bytes]) -> str:
+def last_line(log: IO[bytes]) -> str:
+    """What the program said last, for a person to read."""
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines()
     return lines[-1].strip() if lines else "nothing"
-
-
-def write_film(
-    path: Path,
-    frames: Iterable[UInt8[Tensor, "h w 3"]],
-    size: int,
-    fps: float,
-    sound: Path | None,
-    coding: Sequence[str],
-) -> None:
-    """Frames of size x size pixels, an even number, and a sound file as H.264 and AAC in MP4; `coding` is libx264's.
-
-    Raises InputError where the encoder gives up.
-    """
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size}x{size}", "-r", f"{fps:g}", "-i", "pipe:0"]
-    track = ["-i", f"file:{sound}", "-map", "0:v", "-map", "1:a", "-c:a", "aac", "-b:a", "128k"] if sound else []
-    colors = ["-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int"]
-    marks = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "iec61966-2-1", "-color_range", "tv"]
-    code = ["-c:v", "libx264", *coding, "-pix_fmt", "yuv420p", "-movflags", "+faststart", f"file:{path}"]
-    with tempfile.TemporaryFile() as log:
-        encoder = subprocess.Popen(
-            [ffmpeg(), "-loglevel", "error", "-y", *raw, *track, *colors, *marks, *code],
-            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=log,
-        )  # fmt: skip
-        assert encoder.stdin is not None
-        try:
-            for frame in frames:
-                encoder.stdin.write(frame.contiguous().numpy().tobytes())
-            encoder.stdin.close()
-            failed = encoder.wait() != 0
-        except BrokenPipeError:
-            failed = True
-        finally:
-            encoder.kill()
-            encoder.wait()
-            with suppress(BrokenPipeError):  # whatever is left in the pipe's buffer: the encoder may be gone
-                encoder.stdin.close()
-        if failed:
-            raise InputError(f"{path} could not be written: ffmpeg says {_last_line(log)!r}; look for space")
