@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import puppet
+import pytest
 import torch
 from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
+from nerf3d.cli import main
+from nerf3d.commands.fit_avatar import fit_avatar
 from nerf3d.core import Cameras
 from nerf3d.core.numerics import normalize
 from nerf3d.data.portrait import landmarks as names
@@ -46,6 +49,7 @@ SMALL = (
     "torso.levels=3",
     "torso.finest=32",
     "torso.pixel_octaves=3",
+    "torso.pose_octaves=1",
     "sampler.resolution=24",
     "sampler.steps_per_side=32",
     "rays={count: 512, samples: 2048, lips: 0.6, anywhere: 0.1, patch: 12}",
@@ -57,6 +61,8 @@ SMALL = (
     "weights={mouth: 1.0, ambient: 1e-4, compact: {kind: Constant, value: 0.0}}",
 )
 """Settings that make the default recipe as small as the talker, and in a hurry to listen."""
+STEPS = 400
+"""After which it has listened."""
 
 
 def loudness(moment: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
@@ -244,3 +250,23 @@ def known(folder: Path) -> tuple[Likeness, Footage]:
     box = head_box(portrait.cameras(portrait.train), footage)
     plain = load_plate(portrait, SIZE)
     return Likeness(portrait.train, plain, box, portrait.focal, portrait.center, LOG_MEL), footage
+
+
+def finished(folder: Path) -> Path:
+    """A run that has learnt from the talker, in the data "a person" beside it; made by whoever asks first."""
+    if not (folder / "run").is_dir():
+        data = write(folder / "a person")
+        fit_avatar(data, folder / "run", settings=SMALL, steps=STEPS, checkpoint_every=200)
+    return folder / "run"
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """What the command says last: one sentence; exit code 2."""
+    capsys.readouterr()
+    assert main([str(argument) for argument in arguments]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    line = said.err.splitlines()[-1]
+    assert line.startswith("nerf3d: ")
+    assert "Traceback" not in said.err
+    return line

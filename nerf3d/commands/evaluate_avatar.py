@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from nerf3d.commands.render_avatar import TAG
@@ -26,7 +26,6 @@ from nerf3d.media.film import write_film
 from nerf3d.metrics import lips
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
 from nerf3d.metrics.portrait import Box, blink_recall, head_box, jitter, landmark_distance, masked_psnr, pasted
-from nerf3d.models.sound_encoder import neighbours
 from nerf3d.runs import load_person, open_run
 from nerf3d.tasks.avatar import motion
 from nerf3d.tasks.avatar.scenery import Scenery
@@ -52,7 +51,7 @@ class TalkingFigures:
     psnr_lips: float
     psnr_lips_shuffled: float
     psnr_pasted: float
-    """The whole frame with the truth outside of the head's box: what most tables call PSNR."""
+    """The whole frame with the truth outside of the head: what most tables call PSNR."""
     psnr_full: float
     ssim_head: float
     ssim_full: float
@@ -79,9 +78,10 @@ class TalkingFigures:
 
 @dataclass(frozen=True)
 class Takes:
-    """The held-out frames: as they were, as the head shows them, and as it shows them under the wrong sound."""
+    """The held-out frames: as they were, where they show the head, as it is rendered, and so under the wrong sound."""
 
     truth: Frames
+    head: Bool[Tensor, "n h w"]
     made: Frames
     shuffled: Frames
     seconds: float
@@ -129,17 +129,18 @@ def _detector(face_model: Path | str | None) -> Detector | None:
 def _takes(person: Scenery, portrait: Portrait) -> Takes:
     shots, windows = portrait.held_out, portrait.windows(portrait.held_out)
     count = len(shots)
-    truth = load_footage(portrait, shots, person.likeness.side).images
+    footage = load_footage(portrait, shots, person.likeness.side)
+    truth = footage.images
     began = time.perf_counter()
     films = []
     for title, heard in (("eval", windows), ("wrong sound", lips.shuffled(windows))):
-        codes = person.head.sound_encoder(neighbours(heard, torch.arange(count)))
+        codes = list(person.listen([heard]))
         film = torch.empty_like(truth)
         for i in tracked(range(count), title, count):
             film[i] = color_picture(person.picture(shots.camera_to_head[i], codes[i], shots.eye[i].nan_to_num(1.0)))
         films.append(film)
     made, shuffled = films
-    return Takes(truth, made, shuffled, (time.perf_counter() - began) / (2 * count))
+    return Takes(truth, footage.head >= 128, made, shuffled, (time.perf_counter() - began) / (2 * count))
 
 
 def _figures(person: Scenery, portrait: Portrait, takes: Takes, step: int, detector: Detector | None) -> TalkingFigures:
@@ -163,7 +164,7 @@ def _figures(person: Scenery, portrait: Portrait, takes: Takes, step: int, detec
         psnr_head=mean(lambda a, b, i: masked_psnr(a, b, heads[i])),
         psnr_lips=mean(lambda a, b, i: masked_psnr(a, b, mouths[i])),
         psnr_lips_shuffled=mean(lambda a, b, i: masked_psnr(a, b, mouths[i]), takes.shuffled),
-        psnr_pasted=mean(lambda a, b, i: psnr(pasted(a, b, heads[i]), b)),
+        psnr_pasted=mean(lambda a, b, i: psnr(pasted(a, b, takes.head[i]), b)),
         psnr_full=mean(lambda a, b, i: psnr(a, b)),
         ssim_head=mean(lambda a, b, i: ssim(_cut(a, heads[i]), _cut(b, heads[i]))),
         ssim_full=mean(lambda a, b, i: ssim(a, b)),
@@ -218,8 +219,7 @@ def _speaking(
 def _standing(person: Scenery, portrait: Portrait) -> Frames:
     """The head under one pose with open eyes, speaking."""
     count = min(STILL_FRAMES, len(portrait.held_out))
-    windows = portrait.windows(portrait.held_out[:count])
-    codes = person.head.sound_encoder(neighbours(windows, torch.arange(count)))
+    codes = list(person.listen([portrait.windows(portrait.held_out[:count])]))
     pose, eye = motion.still(person.likeness.shots.camera_to_head), torch.tensor(1.0)
     some = tracked(range(count), "standing still", count)
     return torch.stack([color_picture(person.picture(pose, codes[i], eye)) for i in some])

@@ -18,9 +18,11 @@ from nerf3d.data.portrait.likeness import Likeness, read_likeness
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
+from nerf3d.models.head import HeadConfig
 from nerf3d.models.sound_encoder import neighbours
 from nerf3d.runs import PORTRAIT, Run, RunConfig, begin_run, change_recipe, check_new, open_run
 from nerf3d.tasks.avatar import Avatar, AvatarTask
+from nerf3d.tasks.avatar.sanity import check_recipe
 from nerf3d.tasks.avatar.scenery import Scenery, head_box
 from nerf3d.tasks.avatar.task import Film
 from nerf3d.train import Budget
@@ -72,6 +74,8 @@ def fit_avatar(
         path = find_recipe(preset or "ernerf", "avatar")
         recipe = _with_budget(read_recipe(Avatar, path, settings), steps, max_minutes)
         recipe = recipe if size is None else replace(recipe, size=size)
+        check_recipe(recipe, " with ".join([str(path), *(f"--set {setting}" for setting in settings)]))
+        recipe = _told_what_is_known(recipe, portrait)
         side = _side(recipe, portrait)
         target = Path(out) if out is not None else Path("runs") / f"{portrait.folder.resolve().name}-{path.stem}"
         check_new(target)
@@ -126,6 +130,15 @@ def _previewed(portrait: Portrait) -> Shots:
 
 def _rows(count: int) -> Tensor:
     return torch.linspace(0, count - 1, PREVIEW_FRAMES).round().long() if count else torch.zeros(0).long()
+
+
+def _told_what_is_known(recipe: Avatar, portrait: Portrait) -> Avatar:
+    """Data of other tools says nothing of the mouth: then the sound's code alone has to move it."""
+    known = int((~portrait.train.mouth.isnan().any(-1)).sum())
+    if known >= 2 or not isinstance(recipe.head, HeadConfig) or not recipe.head.mouth:
+        return recipe
+    say(f"{portrait.folder} does not say how the mouth stands: the head learns from the pictures alone")
+    return replace(recipe, head=replace(recipe.head, mouth=0))
 
 
 def _likeness(portrait: Portrait, footage: Footage, side: int) -> Likeness:
@@ -235,21 +248,21 @@ class _Preview:
     def __init__(self, run: Run, scenery: Scenery, portrait: Portrait, held_out: Footage) -> None:
         self.run, self.scenery = run, scenery
         self.shots, self.truth = _previewed(portrait), held_out.images
-        self.around = torch.zeros(0)
+        self.rows, self.windows = _rows(len(portrait.held_out)).tolist(), torch.zeros(0)
         if len(self.shots):
-            self.around = neighbours(portrait.windows(portrait.held_out), _rows(len(portrait.held_out)))
+            self.windows = portrait.windows(portrait.held_out)
         self.found = 0.0
 
     def __call__(self, step: int) -> None:
         if not len(self.shots):
             return
-        with torch.no_grad():
-            codes = self.scenery.head.sound_encoder(self.around.to(self.scenery.plate.device))
+        heard = list(self.scenery.listen([self.windows.to(self.scenery.plate.device)]))
         pictures: list[Tensor] = []
         values = []
         for i in range(len(self.shots)):
             eye, pose = self.shots.eye[i].nan_to_num(1.0), self.shots.camera_to_head[i]
-            made = self.scenery.picture(pose.to(codes), codes[i], eye.to(codes)).cpu()
+            words = heard[self.rows[i]]
+            made = self.scenery.picture(pose.to(words), words, eye.to(words)).cpu()
             values.append(psnr(made, self.truth[i].float() / 255))
             pictures += [color_picture(made), self.truth[i]]
         self.found = sum(values) / len(values)

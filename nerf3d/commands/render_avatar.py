@@ -48,7 +48,7 @@ class Moment:
     """What a frame is rendered from: how the head is held, what is heard, how open the eyes are."""
 
     pose: Float[Tensor, "4 4"]
-    code: Float[Tensor, "k"]
+    heard: Float[Tensor, "k"]
     eye: Float[Tensor, ""]
 
 
@@ -161,14 +161,11 @@ def _background(name: str, person: Scenery) -> Float[Tensor, "h w 3"]:
 def _moments(
     person: Scenery, sound: Path, hearing: Hearing, frames: int, pose: str, blink: str, seed: int
 ) -> Iterator[Moment]:
-    """One for every 40 ms that have begun; neither sound nor codes are ever whole in memory."""
+    """One for every 40 ms that have begun; neither sound nor what is heard is ever whole in memory."""
     poses, own_eyes = _poses(person, pose, frames, seed)
     eyes = _eyes(person, blink, frames, seed) if own_eyes is None or blink != "auto" else own_eyes
     windows = windows_of(steps_of(sound_chunks(sound), hearing), frames)
-    with torch.no_grad():
-        codes = (code for portion in person.head.sound_encoder.along(windows) for code in portion)
-        for held, code, eye in zip(poses, codes, eyes):
-            yield Moment(held, code, eye)
+    yield from map(Moment, poses, person.listen(windows), eyes)
 
 
 def _poses(person: Scenery, pose: str, frames: int, seed: int) -> tuple[Iterable[Tensor], Tensor | None]:
@@ -218,7 +215,7 @@ def _between(a: Moment, b: Moment, share: float) -> Moment:
     pose = torch.lerp(a.pose, b.pose, share)
     left, _, right = torch.linalg.svd(pose[:3, :3])  # neighbours are near: the nearest rotation to the mean will do
     pose[:3, :3] = left @ right
-    return Moment(pose, torch.lerp(a.code, b.code, share), torch.lerp(a.eye, b.eye, share))
+    return Moment(pose, torch.lerp(a.heard, b.heard, share), torch.lerp(a.eye, b.eye, share))
 
 
 def _frames(
@@ -226,8 +223,8 @@ def _frames(
 ) -> Iterator[UInt8[Tensor, "h w c"]]:
     for moment in moments:
         if behind is not None:
-            yield color_picture(person.picture(moment.pose, moment.code, moment.eye, behind))
+            yield color_picture(person.picture(moment.pose, moment.heard, moment.eye, behind))
         else:
-            seen = person.person(moment.pose, moment.code, moment.eye)
+            seen = person.person(moment.pose, moment.heard, moment.eye)
             color = seen[..., :3] / seen[..., 3:].clamp_min(1e-4)  # straight alpha
             yield (torch.cat([color, seen[..., 3:]], -1).clamp(0, 1) * 255).round().to(torch.uint8)

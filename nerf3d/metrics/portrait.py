@@ -88,18 +88,17 @@ def blink_recall(found: Bool[Tensor, "n"], true: Bool[Tensor, "n"]) -> tuple[flo
 def head_box(landmarks: tuple[float, float, float, float], height: int, width: int) -> Box:
     """The box of a whole head from that of its landmarks, in a picture of `height` x `width`.
 
-    It is larger by a quarter of the landmarks' width on the left and on the right, by a quarter of their height below, and
-    by half of their height above, where landmarks end before the hair begins: 1.5 by 1.75 times as large. Then whole pixels
-    outwards, then cut off at the picture's borders. Raises InputError where nothing of it is in the picture.
+    It is half as high again, all of that above, where landmarks end before the hair begins; as wide as they are. Then whole
+    pixels outwards, then cut off at the picture's borders. Raises InputError where nothing of it is in the picture.
 
     >>> head_box((100.0, 120.0, 80.0, 100.0), 256, 256)
-    (80, 70, 120, 175)
+    (100, 70, 80, 150)
     """
     x, y, w, h = landmarks
     if not all(map(math.isfinite, landmarks)):
         raise InputError(f"The landmarks' box is {landmarks}: leave out frames in which no face was found.")
-    left, right = max(math.floor(x - w / 4), 0), min(math.ceil(x + 1.25 * w), width)
-    top, bottom = max(math.floor(y - h / 2), 0), min(math.ceil(y + 1.25 * h), height)
+    left, right = max(math.floor(x), 0), min(math.ceil(x + w), width)
+    top, bottom = max(math.floor(y - h / 2), 0), min(math.ceil(y + h), height)
     if left >= right or top >= bottom:
         raise InputError(f"The landmarks' box {landmarks} lies outside of the picture of {width} x {height} pixels.")
     return left, top, right - left, bottom - top

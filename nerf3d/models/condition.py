@@ -1,6 +1,6 @@
 """On what a talking head depends at one moment, and how the moment's look is learnt."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Float
@@ -9,11 +9,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Condition:
-    """One frame: the code of its sound, the eyes' opening (0 shut to 1 open), and the frame's appearance."""
+    """One frame: the code of its sound, the eyes' opening (0 shut to 1 open), the frame's appearance, and how the mouth
+    stands, for heads that are told.
+    """
 
     sound: Float[Tensor, "k"]
     eye: Float[Tensor, ""]
     appearance: Float[Tensor, "a"]
+    mouth: Float[Tensor, "m"] = field(default_factory=lambda: torch.zeros(0))
 
 
 class Appearance(nn.Module):

@@ -36,6 +36,8 @@ class HeadConfig:
 
     layout: GridLayout = default(default_factory=lambda: GridLayout(8, 4, 16, 16, 256))
     code: int = 32
+    mouth: int = 0
+    """Numbers that say how the mouth stands (its opening and width: 2); with 0 the sound's code alone moves it."""
     appearance: int = 4
     width: int = 64
     attention_width: int = 32
@@ -59,7 +61,7 @@ class Head(nn.Module):
         self.appearance = Appearance(frames, config.appearance)
         table = torch.empty(self.layout.entries, self.layout.features)
         self.table = nn.Parameter(table.uniform_(-1e-4, 1e-4, generator=rng))
-        conditions, width, features = config.code + 1, config.width, config.geometry_features
+        conditions, width, features = config.code + config.mouth + 1, config.width, config.geometry_features
         self.attention_network = network([self.layout.width, config.attention_width, conditions], rng)
         inputs = self.layout.width + conditions
         self.density_network = network([inputs, *[width] * config.density_layers, features], rng)
@@ -85,7 +87,7 @@ class Head(nn.Module):
         # Transposed twice, here and below: the kernels keep features in rows, and joining rows copies nothing by points.
         inputs = torch.cat([features.t(), self.attention(features).t()]).t()
         first, *rest = self.density_network
-        return mlp(inputs, [fold_product(first, torch.cat([condition.sound, condition.eye[None]])), *rest])
+        return mlp(inputs, [fold_product(first, torch.cat([condition.sound, condition.mouth, condition.eye[None]])), *rest])
 
     def density(self, x: Float[Tensor, "n 3"], h: Float[Tensor, "n h"]) -> Float[Tensor, "n"]:
         return self.region.density(truncated_exp(h[:, 0]), x)
@@ -98,7 +100,7 @@ class Head(nn.Module):
 
 @dataclass(frozen=True)
 class Attention:
-    """How much of each channel of the sound and how much of the eyes' opening arrives at points, 0 to 1."""
+    """How much of each channel of the sound (the mouth's numbers among them) and of the eyes' opening arrives, 0 to 1."""
 
     sound: Float[Tensor, "n k"]
     eye: Float[Tensor, "n"]

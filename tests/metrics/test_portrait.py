@@ -127,9 +127,9 @@ def test_blinks_are_found_within_three_frames(
 
 
 def test_the_head_s_box_is_larger_on_top_and_ends_with_the_picture() -> None:
-    assert head_box((100.0, 120.0, 80.0, 100.0), 256, 256) == (80, 70, 120, 175)
-    assert head_box((100.5, 120.5, 80.0, 100.0), 256, 256) == (80, 70, 121, 176)  # whole pixels outwards
-    assert head_box((10.0, 20.0, 80.0, 100.0), 130, 95) == (0, 0, 95, 130)
+    assert head_box((100.0, 120.0, 80.0, 100.0), 256, 256) == (100, 70, 80, 150)
+    assert head_box((100.5, 120.5, 80.0, 100.0), 256, 256) == (100, 70, 81, 151)  # whole pixels outwards
+    assert head_box((10.0, 20.0, 90.0, 120.0), 130, 95) == (10, 0, 85, 130)
     for outside in ((300.0, 20.0, 8.0, 8.0), (20.0, -90.0, 30.0, 40.0), (NAN, 1.0, 2.0, 3.0)):
         with pytest.raises(InputError, match="landmarks' box"):
             head_box(outside, 256, 256)

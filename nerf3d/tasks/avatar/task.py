@@ -14,6 +14,7 @@ from nerf3d.data.portrait.footage import Footage
 from nerf3d.data.portrait.likeness import Likeness
 from nerf3d.models.condition import Condition
 from nerf3d.models.head import TalkingHead
+from nerf3d.models.sound_encoder import BEFORE
 from nerf3d.models.torso import over
 from nerf3d.render.render import render
 from nerf3d.tasks.avatar import losses, pixels
@@ -21,6 +22,8 @@ from nerf3d.tasks.avatar.recipe import Avatar
 from nerf3d.tasks.avatar.scenery import Scenery, hull, in_frame, pose_numbers
 
 HUBER_DELTA = 0.1
+LESSON = 32
+"""Frames whose sound is asked about in a step."""
 FIRST_SHARE, LEAST_SHARE = 0.1, 0.02
 AROUND, CHIN = 0.2, 0.75
 """By which share of their size the box of the face is grown for rays, and that of the lips to where the sound may go."""
@@ -45,16 +48,18 @@ class Batch:
     place: Float[Tensor, "n 2"]
     """Where the frame is -1 to 1."""
     pixel: Float[Tensor, "n 3"]
+    person: Float[Tensor, "n 1"]
     head: Float[Tensor, "n 1"]
-    """The head's share of the pixel."""
+    """The person's share of the pixel, and the head's."""
     plate: Float[Tensor, "n 3"]
     elsewhere: Bool[Tensor, "n"]
     """Away from the lips and the chin."""
     patch: int
 
-    def alone(self, sky: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
-        """The head, taken off the film's background and set before another."""
-        return (self.pixel - (1 - self.head) * self.plate).clamp_min(0) + (1 - self.head) * sky
+    def before(self, sky: Float[Tensor, "n 3"], share: Float[Tensor, "n 1"]) -> Float[Tensor, "n 3"]:
+        """The part that has this share, taken off the film's background and set before another."""
+        own = (self.pixel - (1 - share) * self.plate).clamp_min(0)
+        return torch.where(share > 0, own, 0) + (1 - share) * sky
 
     def in_patch(self, colors: Float[Tensor, "n 3"]) -> Float[Tensor, "side side 3"]:
         return colors[: self.patch**2].reshape(self.patch, self.patch, 3)
@@ -88,6 +93,12 @@ class AvatarTask(nn.Module):
         self.cameras = likeness.cameras(likeness.shots.camera_to_head)
         self.poses = pose_numbers(likeness.shots.camera_to_head)
         self.mouth = losses.standardised(likeness.shots.mouth)
+        self.often = losses.often(likeness.shots.eye)
+        self.spread = film.sound.flatten(0, 2).std(0)
+        if self.scenery.reader is not None:
+            windows = film.sound[:, BEFORE]
+            self.scenery.reader.learn(windows, self.mouth)
+            self.mouth = torch.where(self.mouth.isnan(), self.scenery.reader(windows), self.mouth)
         self.scenery.hull.copy_(hull(likeness.box, recipe.sampler.resolution, self.cameras, film.footage))
 
     def players(self) -> dict[str, list[Group]]:
@@ -100,7 +111,7 @@ class AvatarTask(nn.Module):
         return {"person": [group for group in groups if group.parameters]}
 
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
-        frame = int(torch.randint(len(self.film.footage), (), generator=rng, device=rng.device))
+        frame = int(torch.multinomial(self.often, 1, generator=rng))
         condition = self.condition(frame)
         head, sampler = self.scenery.head(condition), self.scenery.sampler
         if step % 16 == 0:
@@ -109,27 +120,38 @@ class AvatarTask(nn.Module):
         out = render(head, batch.rays, sampler, rng=rng)
         self.pace.follow(len(out.samples), self.recipe.rays.samples, step)
         sky = torch.rand(batch.pixel.shape, generator=rng, device=rng.device)
-        shown, alone = out.color + (1 - out.opacity)[:, None] * sky, batch.alone(sky)
-        behind = over(self.scenery.torso(self.poses[frame])(batch.place), batch.plate)
+        shown, alone = out.color + (1 - out.opacity)[:, None] * sky, batch.before(sky, batch.head)
+        behind = over(self.scenery.torso(self.poses[frame])(batch.place), sky)
         whole = out.color.detach() + (1 - out.opacity.detach())[:, None] * behind
+        both = batch.before(sky, batch.person)
         found = {
             "head": F.huber_loss(shown, alone, delta=HUBER_DELTA),
-            "whole": F.huber_loss(whole, batch.pixel, delta=HUBER_DELTA),
-            "mouth": losses.mouth(self.scenery.guess(condition.sound[None])[0], self.mouth[frame]),
+            "whole": F.huber_loss(whole, both, delta=HUBER_DELTA),
+            "mouth": self._lesson(rng),
             "compact": losses.compact(out, float(self.scenery.likeness.box.size.max())),
         }
         if batch.patch:
             found["structure"] = losses.edges(*(batch.in_patch(colors) for colors in (shown, alone)))
         if isinstance(head, TalkingHead) and self.recipe.weights.ambient:
             found["ambient"] = losses.ambient(head, batch.rays, out, batch.elsewhere)
-        error = float((whole.detach() - batch.pixel).square().mean())
+        error = float((whole.detach() - both).square().mean())
         figures = {"psnr": -10 * math.log10(max(error, 1e-10)), "samples": float(len(out.samples))}
         yield Update("person", found, figures | {"rays": float(len(batch.rays))})
 
     def condition(self, frame: int) -> Condition:
-        """A training frame as it was: its sound, its eyes, its look."""
-        code = self.scenery.head.sound_encoder(self.film.sound[frame][None])[0]
-        return self.scenery.condition(code, self.scenery.likeness.shots.eye[frame].nan_to_num(1.0), frame)
+        """A training frame as it was: its sound, its eyes, its look, and, for heads that are told, its mouth."""
+        heard = self.scenery.head.sound_encoder(self.film.sound[frame][None])[0]
+        if self.scenery.reader is not None:
+            heard = torch.cat([heard, self.mouth[frame]])
+        return self.scenery.condition(heard, self.scenery.likeness.shots.eye[frame].nan_to_num(1.0), frame)
+
+    def _lesson(self, rng: torch.Generator) -> Float[Tensor, ""]:
+        """How well codes tell the mouth, over more frames than the one that is rendered, from sound that is disturbed: a
+        minute of it would be learnt by heart.
+        """
+        frames = torch.randint(len(self.film.sound), (LESSON,), generator=rng, device=rng.device)
+        sound = losses.disturbed(self.film.sound[frames], self.spread, rng)
+        return losses.mouth(self.scenery.guess(self.scenery.head.sound_encoder(sound)), self.mouth[frames])
 
     def _draw(self, frame: int, polishing: bool, rng: torch.Generator) -> Batch:
         """Pixels on the lips, around the head, and anywhere; polishing, a square of the lips first."""
@@ -148,6 +170,7 @@ class AvatarTask(nn.Module):
             rays=self.cameras.rays_at(torch.full_like(x, frame), torch.stack([x, y], -1) + 0.5),
             place=in_frame(x, y, width, height),
             pixel=footage.images[frame, y, x].float() / 255,
+            person=footage.person[frame, y, x].float()[:, None] / 255,
             head=footage.head[frame, y, x].float()[:, None] / 255,
             plate=self.scenery.plate[y, x],
             elsewhere=~pixels.inside(pixels.grown(lips, whole, CHIN), x, y),

@@ -74,7 +74,7 @@ def test_the_box_does_not_mind_a_few_strange_frames(known: tuple[Likeness, Foota
     plain, head = head_box(views, footage), footage.head.clone()
     head[::20] = 255  # the hand before the camera
     head[5::20] = 0  # nobody there
-    strange = head_box(views, Footage(footage.images, head))
+    strange = head_box(views, replace(footage, head=head))
     assert float((strange.low - plain.low).abs().max()) < 0.1 * talker.RADIUS
     assert float((strange.high - plain.high).abs().max()) < 0.1 * talker.RADIUS
 
@@ -83,7 +83,7 @@ def test_frames_without_any_head_are_refused(known: tuple[Likeness, Footage]) ->
     likeness, footage = known
     views = likeness.cameras(likeness.shots.camera_to_head)
     with pytest.raises(InputError, match="no frame has a head in its parsing"):
-        head_box(views, Footage(footage.images, torch.zeros_like(footage.head)))
+        head_box(views, replace(footage, head=torch.zeros_like(footage.head)))
 
 
 def test_the_hull_holds_the_ball_and_leaves_the_corners_out(known: tuple[Likeness, Footage]) -> None:
@@ -106,14 +106,14 @@ def test_the_hull_is_where_enough_frames_have_the_head(known: tuple[Likeness, Fo
     for every, more in ((10, False), (2, True)):
         head = footage.head.clone()
         head[::every] = 255
-        found = hull(likeness.box, CELLS, views, Footage(footage.images, head))
+        found = hull(likeness.box, CELLS, views, replace(footage, head=head))
         assert found[corners].tolist() == [more] * 4
 
 
 def test_cells_beyond_the_frame_are_not_in_the_hull(known: tuple[Likeness, Footage]) -> None:
     likeness, footage = known
     views = likeness.cameras(likeness.shots.camera_to_head)
-    everywhere = Footage(footage.images, torch.full_like(footage.head, 255))
+    everywhere = replace(footage, head=torch.full_like(footage.head, 255))
     large = Box.cube(0.5)  # ten times as wide as what the frame shows
     found = hull(large, CELLS, views, everywhere)
     axis = (torch.arange(CELLS) + 0.5) / CELLS

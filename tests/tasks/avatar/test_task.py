@@ -1,7 +1,6 @@
 """The story of a talking head, a step at a time: what learns from what, and how many pixels are looked at."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import talker
@@ -14,8 +13,9 @@ from nerf3d.data.portrait.folder import read_portrait
 from nerf3d.data.portrait.footage import Footage
 from nerf3d.data.portrait.likeness import Likeness
 from nerf3d.models.adnerf import ADNeRFConfig
+from nerf3d.models.head import HeadConfig
 from nerf3d.models.sound_encoder import neighbours
-from nerf3d.tasks.avatar import Avatar, AvatarTask
+from nerf3d.tasks.avatar import Avatar, AvatarTask, pixels
 from nerf3d.tasks.avatar import task as story
 from nerf3d.tasks.avatar.task import Film, Pace
 
@@ -72,9 +72,10 @@ def test_losses_are_finite_and_everything_learns_from_them(known: tuple[Likeness
         task.scenery.head.table.add_(torch.randn(task.scenery.head.table.shape, generator=rng(1)))
     for grid in task.scenery.torso.grids:
         grid.data.add_(torch.randn(grid.shape, generator=rng(2)))
+    task.pace.share.fill_(1.0)
     update = stepped(task, progress=progress)
     assert set(update.losses) == LOSSES | ({"structure"} if progress else set())
-    assert all(bool(loss.isfinite()) and float(loss.detach()) > 0 for loss in update.losses.values())
+    assert {n for n, loss in update.losses.items() if not (bool(loss.isfinite()) and float(loss.detach()) > 0)} == set()
     torch.stack(list(update.losses.values())).sum().backward()
     (groups,) = task.players().values()
     for group in groups:
@@ -127,7 +128,9 @@ def test_frames_whose_mouth_and_eyes_are_not_known(known: tuple[Likeness, Film])
         face=none,
         lips=none,
     )
-    task = begun((replace(likeness, shots=shots), film))
+    made = recipe()
+    assert isinstance(made.head, HeadConfig)
+    task = begun((replace(likeness, shots=shots), film), replace(made, head=replace(made.head, mouth=0)))
     assert float(task.condition(3).eye) == 1.0
     update = stepped(task, progress=0.9)
     assert float(update.losses["mouth"].detach()) == 0
@@ -135,22 +138,17 @@ def test_frames_whose_mouth_and_eyes_are_not_known(known: tuple[Likeness, Film])
 
 
 def test_the_perfect_picture_costs_nothing(known: tuple[Likeness, Film], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A renderer that shows the film's own head, premultiplied, before a torso that is the film itself."""
-    task = begun(known)
-    asked = []
-    drawn, real = task._pixels, story.render
+    """A renderer that shows the film's own head, premultiplied."""
+    task, real = begun(known), story.render
+    drawn = []
+    draw = task._draw
+    monkeypatch.setattr(task, "_draw", lambda *a: drawn.append(draw(*a)) or drawn[-1])
 
-    def pixels(*arguments: object) -> tuple[torch.Tensor, torch.Tensor]:
-        asked.append(drawn(*arguments))  # type: ignore[arg-type]
-        return asked[-1]
+    def rendered(*arguments: object, **named: object) -> object:
+        batch = drawn[-1]
+        alone = batch.before(torch.zeros_like(batch.pixel), batch.head)
+        return replace(real(*arguments, **named), color=alone, opacity=batch.head[:, 0])  # type: ignore[arg-type]
 
-    def rendered(field: object, rays: object, *arguments: object, **named: object) -> object:
-        out = real(field, rays, *arguments, **named)  # type: ignore[arg-type]
-        pixel, share, plate = task._truth(frame, *asked[-1])
-        return replace(out, color=(pixel - (1 - share) * plate).clamp_min(0), opacity=share[:, 0])
-
-    frame = int(torch.randint(len(task.film.footage), (), generator=rng()))
-    monkeypatch.setattr(task, "_pixels", pixels)
     monkeypatch.setattr(story, "render", rendered)
     assert float(stepped(task).losses["head"].detach()) == pytest.approx(0, abs=1e-9)
 
@@ -178,26 +176,44 @@ def test_a_step_has_about_as_many_samples_as_it_should(known: tuple[Likeness, Fi
     assert figures[-1]["rays"] == pytest.approx(4000 * float(task.pace.share), rel=0.5)
 
 
+def places(batch: story.Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """Columns and rows of a batch's pixels."""
+    x, y = (((batch.place + 1) * talker.SIZE - 1) / 2).round().long().unbind(-1)
+    return x, y
+
+
 def test_pixels_are_where_the_recipe_wants_them(known: tuple[Likeness, Film]) -> None:
     made = recipe()
     task = begun(known, replace(made, rays=replace(made.rays, count=1000, lips=0.5, anywhere=0.1)))
     task.pace.share.fill_(1.0)
-    boxes = task._boxes(5)
-    x, y = task._pixels(boxes, False, rng())
+    shots, whole = known[0].shots, torch.tensor([0, 0, talker.SIZE, talker.SIZE])
+    x, y = places(task._draw(5, False, rng()))
     assert len(x) == 1000
-    assert int(x.min()) >= 0
+    assert int(torch.minimum(x, y).min()) >= 0
     assert int(torch.maximum(x, y).max()) < talker.SIZE
-    lips, face = (story.pixels.inside(box, x, y) for box in (boxes.lips, boxes.face))
+    surroundings = pixels.grown(shots.face[5], whole, story.AROUND)
+    lips, face = (pixels.inside(box, x, y) for box in (shots.lips[5], surroundings))
     assert bool(lips[:500].all())
     assert bool(face[500:900].all())
     assert not bool(face[900:].all())
     # Polishing, the first are a whole square, and there are not fewer pixels elsewhere.
-    x, y = task._pixels(boxes, True, rng())
+    batch = task._draw(5, True, rng())
+    x, y = places(batch)
     side = made.rays.patch
-    assert len(x) == 1000
+    assert (len(x), batch.patch) == (1000, side)
     assert torch.equal(x[:side], x[0] + torch.arange(side))
     assert torch.equal(y[: side * side : side], y[0] + torch.arange(side))
-    assert bool(story.pixels.inside(boxes.face, x[side * side : 900], y[side * side : 900]).all())
+    assert bool(pixels.inside(surroundings, x[side * side : 900], y[side * side : 900]).all())
+
+
+def test_the_sound_may_move_lips_and_chin_but_nothing_elsewhere(known: tuple[Likeness, Film]) -> None:
+    task = begun(known)
+    task.pace.share.fill_(1.0)
+    batch = task._draw(5, False, rng())
+    x, y = places(batch)
+    lips = known[0].shots.lips[5]
+    assert not bool(batch.elsewhere[pixels.inside(lips, x, y)].any())
+    assert bool(batch.elsewhere[(y < lips[1] - lips[3]) | (x < lips[0] - lips[2])].all())
 
 
 def test_occupied_is_only_what_lies_in_the_hull(known: tuple[Likeness, Film]) -> None:
@@ -252,11 +268,14 @@ def test_the_film_is_not_part_of_the_state(known: tuple[Likeness, Film]) -> None
     assert set(task.state_dict()) == {f"scenery.{name}" for name in task.scenery.state_dict()} | {"pace.share"}
 
 
-def test_the_folder_s_own_frames_are_what_is_learnt_from(known: tuple[Likeness, Film], tmp_path: Path) -> None:
-    task = begun(known)
-    x, y = torch.tensor([1, 32, 60]), torch.tensor([2, 30, 63])
-    pixel, share, plate = task._truth(7, x, y)
+def test_the_film_s_own_pixels_are_what_is_learnt_from(known: tuple[Likeness, Film]) -> None:
+    batch = begun(known)._draw(7, False, rng())
+    x, y = places(batch)
     footage = known[1].footage
-    assert torch.equal((255 * pixel).round().byte(), footage.images[7][y, x])
-    assert torch.equal((255 * share[:, 0]).round().byte(), footage.head[7][y, x])
-    torch.testing.assert_close(plate, talker.plate()[y, x], atol=0.003, rtol=0)
+    assert torch.equal((255 * batch.pixel).round().byte(), footage.images[7][y, x])
+    assert torch.equal((255 * batch.head[:, 0]).round().byte(), footage.head[7][y, x])
+    torch.testing.assert_close(batch.plate, talker.plate()[y, x], atol=0.003, rtol=0)
+    likeness = known[0]
+    rays = likeness.cameras(likeness.shots.camera_to_head[7:8]).rays(0)[y * talker.SIZE + x]
+    torch.testing.assert_close(batch.rays.direction, rays.direction)
+    torch.testing.assert_close(batch.rays.origin, rays.origin)

@@ -1,0 +1,92 @@
+"""What the mouth does, read from the sound in closed form: kernel ridge regression.
+
+A minute of film holds some 1,600 windows of sound. That is too few for a network, which learns them by heart: on a real clip
+its guesses of the mouth's opening correlate 0.47 with the truth after as many steps as a head needs, and 0.58 with noise
+against that. It is enough for a regression that compares each new window with all of them: 0.65. With the windows z,
+standardised channel by channel and weighted towards their middle, and the mouths y of the training frames,
+
+    k(z, w) = exp(-|z - w|^2 / (WIDTH m^2))             m: the median distance between training windows
+    y(z)    = mean y + k(z, Z) (k(Z, Z) + RIDGE I)^-1 (Y - mean y)
+
+(Saunders et al. 1998). The head is taught with the mouth that was seen, and speaks with the one that is read.
+"""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nerf3d.errors import InputError
+from nerf3d.models.sound_encoder import STEPS
+
+WIDTH, RIDGE = 0.5, 0.05
+"""By five-fold cross-validation in time on the training part of a real clip: 0.65 to 0.66 from 0.03 to 0.1."""
+MOST_WINDOWS = 6000
+MOST_CHANNELS = 64
+"""Of features with more, so many principal components are compared."""
+
+
+class MouthReader(nn.Module):
+    """Windows of `channels` numbers per step to `outputs` numbers; before `learn` it answers 0."""
+
+    windows: Tensor
+    answers: Tensor
+    offset: Tensor
+    mean: Tensor
+    basis: Tensor
+    reach: Tensor
+
+    def __init__(self, channels: int, frames: int, outputs: int = 2) -> None:
+        super().__init__()
+        kept, compared = min(frames, MOST_WINDOWS), min(channels, MOST_CHANNELS)
+        self.register_buffer("windows", torch.zeros(kept, STEPS * compared))
+        self.register_buffer("answers", torch.zeros(kept, outputs))
+        self.register_buffer("offset", torch.zeros(outputs))
+        self.register_buffer("mean", torch.zeros(channels))
+        self.register_buffer("basis", torch.zeros(channels, compared))
+        self.register_buffer("reach", torch.ones(()))
+
+    @torch.no_grad()
+    def learn(self, windows: Float[Tensor, "frames 16 c"], mouths: Float[Tensor, "frames outputs"]) -> None:
+        """From the training frames' sound and mouths, of which NaN is not known.
+
+        Raises InputError where fewer than two mouths are known.
+        """
+        known = ~mouths.isnan().any(-1)
+        if int(known.sum()) < 2:
+            raise InputError(
+                "the data says nothing about the mouth; prepare the film again with: nerf3d avatar prepare"
+            )
+        some = torch.linspace(0, len(windows) - 1, len(self.windows)).round().long()
+        some = torch.where(known[some], some, known.nonzero()[0, 0])  # a frame more than once does no harm
+        steps = windows.reshape(-1, windows.shape[-1])
+        self.mean.copy_(steps.mean(0))
+        spread = steps.std(0).clamp_min(1e-6)
+        if self.basis.shape[0] == self.basis.shape[1]:
+            self.basis.copy_(torch.diag(1 / spread))
+        else:
+            _, values, vectors = torch.linalg.svd(
+                (steps - self.mean)[:: max(len(steps) // 20000, 1)], full_matrices=False
+            )
+            count = self.basis.shape[1]
+            scale = values[:count] / max(len(steps[:: max(len(steps) // 20000, 1)]) - 1, 1) ** 0.5
+            self.basis.copy_((vectors[:count] / scale.clamp_min(1e-6)[:, None]).T)
+        self.windows.copy_(self._compared(windows[some]))
+        distance = torch.cdist(self.windows, self.windows)
+        self.reach.copy_(distance[distance > 0].median() if bool((distance > 0).any()) else torch.ones(()))
+        kernel = self._kernel(distance).double()
+        seen = mouths[some].double()
+        self.offset.copy_(seen.mean(0))
+        kernel += RIDGE * torch.eye(len(kernel), dtype=kernel.dtype, device=kernel.device)
+        self.answers.copy_(torch.linalg.solve(kernel, seen - seen.mean(0)))
+
+    def forward(self, windows: Float[Tensor, "n 16 c"]) -> Float[Tensor, "n outputs"]:
+        """What the mouth does in each of some windows."""
+        distance = torch.cdist(self._compared(windows), self.windows)
+        return self.offset + self._kernel(distance) @ self.answers
+
+    def _kernel(self, distance: Tensor) -> Tensor:
+        return torch.exp(-((distance / self.reach) ** 2) / WIDTH)
+
+    def _compared(self, windows: Float[Tensor, "n 16 c"]) -> Float[Tensor, "n d"]:
+        weight = torch.hann_window(STEPS + 2, periodic=False, device=windows.device)[1:-1]
+        return (((windows - self.mean) @ self.basis) * weight[:, None]).flatten(1)

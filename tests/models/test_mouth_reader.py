@@ -1,0 +1,90 @@
+"""Kernel ridge regression against its formula, written out."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from nerf3d.errors import InputError
+from nerf3d.models import mouth_reader
+from nerf3d.models.mouth_reader import RIDGE, WIDTH, MouthReader
+
+
+def speech(frames: int, channels: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Windows of smooth noise, and a mouth that is a bent function of their middle."""
+    rng = torch.Generator().manual_seed(seed)
+    steps = torch.randn(2 * frames + 16, channels, generator=rng)
+    steps = (steps + steps.roll(1, 0) + steps.roll(2, 0)) * torch.linspace(0.1, 3.0, channels) + 5.0
+    windows = steps.unfold(0, 16, 2)[:frames].transpose(1, 2)
+    middle = (windows[:, 7:9].mean(1) - 5.0) / torch.linspace(0.1, 3.0, channels)
+    return windows.contiguous(), torch.stack([middle[:, 0].tanh(), middle[:, 1].square()], 1)
+
+
+def test_it_is_the_formula() -> None:
+    windows, mouths = speech(60, 3)
+    new, _ = speech(10, 3, seed=1)
+    reader = MouthReader(3, 60)
+    reader.learn(windows, mouths)
+    steps = windows.reshape(-1, 3).double().numpy()
+    weight = 0.5 - 0.5 * np.cos(2 * math.pi * np.arange(1, 17) / 17)
+
+    def compared(w: Tensor) -> np.ndarray:
+        z = (w.double().numpy() - steps.mean(0)) / steps.std(0, ddof=1) * weight[:, None]
+        return z.reshape(len(w), -1)
+
+    def distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        return np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))
+
+    own = distances(compared(windows), compared(windows))
+    flat = np.sort(own[own > 1e-9])
+    median = flat[(len(flat) - 1) // 2]
+    kernel = np.exp(-((own / median) ** 2) / WIDTH) + RIDGE * np.eye(60)
+    y = mouths.double().numpy()
+    weights = np.linalg.solve(kernel, y - y.mean(0))
+    expected = y.mean(0) + np.exp(-((distances(compared(new), compared(windows)) / median) ** 2) / WIDTH) @ weights
+    np.testing.assert_allclose(reader(new).numpy(), expected, atol=2e-3)
+
+
+def test_it_reads_what_it_has_not_heard() -> None:
+    windows, mouths = speech(900, 2)
+    reader = MouthReader(2, 800)
+    reader.learn(windows[:800], mouths[:800])
+    both = torch.stack([reader(windows[800:])[:, 0], mouths[800:, 0]])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.9
+    wrong = torch.stack([reader(windows[800:].roll(50, 0))[:, 0], mouths[800:, 0]])
+    assert abs(float(torch.corrcoef(wrong)[0, 1])) < 0.3
+
+
+def test_unknown_mouths_are_left_out() -> None:
+    windows, mouths = speech(40, 2)
+    holes = mouths.clone()
+    holes[::3] = torch.nan
+    reader = MouthReader(2, 40)
+    reader.learn(windows, holes)
+    assert bool(reader(windows).isfinite().all())
+    with pytest.raises(InputError, match="says nothing about the mouth"):
+        reader.learn(windows, torch.full_like(mouths, torch.nan))
+
+
+def test_many_channels_are_compared_by_their_components(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten channels that are mixtures of two say the same as the two."""
+    monkeypatch.setattr(mouth_reader, "MOST_CHANNELS", 2)
+    windows, mouths = speech(300, 2)
+    mixed = windows @ torch.randn(2, 10, generator=torch.Generator().manual_seed(3))
+    reader = MouthReader(10, 250)
+    assert reader.windows.shape == (250, 32)
+    reader.learn(mixed[:250], mouths[:250])
+    both = torch.stack([reader(mixed[250:])[:, 0], mouths[250:, 0]])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.8
+
+
+def test_long_films_keep_some_of_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mouth_reader, "MOST_WINDOWS", 100)
+    windows, mouths = speech(400, 2)
+    reader = MouthReader(2, 400)
+    reader.learn(windows, mouths)
+    assert reader.windows.shape[0] == 100
+    both = torch.stack([reader(windows)[:, 0], mouths[:, 0]])
+    assert float(torch.corrcoef(both)[0, 1]) > 0.7
