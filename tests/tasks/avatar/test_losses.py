@@ -124,3 +124,25 @@ def test_ambient_asks_a_part_of_very_many_samples(monkeypatch: pytest.MonkeyPatc
     rays, out = rendering([40, 5])
     assert float(unwrap(losses.ambient)(Head(), rays, out, torch.tensor([True, False]))) == 1.0
     assert asked == [10]
+
+
+def test_blinks_are_a_tenth_of_all_looks() -> None:
+    eye = torch.ones(500)
+    eye[[7, 8, 300]] = 0.1
+    eye[20] = torch.nan
+    weight = losses.often(eye)
+    assert float(weight[[7, 8, 300]].sum() / weight.sum()) == pytest.approx(0.1)
+    assert weight[20] == weight[0] == 1.0
+    assert torch.equal(losses.often(torch.ones(9)), torch.ones(9))
+    assert torch.equal(losses.often(torch.zeros(9)), torch.ones(9))  # always shut: none of them is rare
+
+
+def test_disturbed_sound_has_the_noise_that_it_says() -> None:
+    spread = torch.tensor([0.5, 2.0])
+    sound = torch.full((4000, 2, 16, 2), 3.0)
+    heard = losses.disturbed(sound, spread, torch.Generator().manual_seed(0))
+    whole = (losses.NOISE**2 + losses.LOUDER**2) ** 0.5
+    for channel, scale in enumerate(spread.tolist()):
+        off = heard[..., channel] - 3.0
+        assert float(off.std()) == pytest.approx(whole * scale, rel=0.03)
+        assert float(off.mean((1, 2)).std()) == pytest.approx(losses.LOUDER * scale, rel=0.1)  # as a whole
