@@ -61,7 +61,7 @@ SMALL = (
     "weights={mouth: 1.0, ambient: 1e-4, compact: {kind: Constant, value: 0.0}}",
 )
 """Settings that make the default recipe as small as the talker, and in a hurry to listen."""
-STEPS = 400
+STEPS = 300
 """After which it has listened."""
 
 

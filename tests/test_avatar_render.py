@@ -13,7 +13,8 @@ from PIL import Image
 
 from nerf3d.cli import main
 from nerf3d.commands import render_avatar as rendering
-from nerf3d.commands.render_avatar import TAG, render_avatar
+from nerf3d.commands.own_sound import TAG
+from nerf3d.commands.render_avatar import render_avatar
 from nerf3d.data.sound import RATE, read_sound, write_wav
 from nerf3d.data.sound_features import LOG_MEL, Spectrum
 from nerf3d.media.ffmpeg import look_into

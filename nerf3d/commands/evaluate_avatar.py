@@ -2,7 +2,7 @@
 
 import importlib.util
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,19 +10,17 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from nerf3d.commands.render_avatar import TAG
+from nerf3d.commands.own_sound import write_with_own_sound
 from nerf3d.console import say, tracked
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
 from nerf3d.data.portrait.folder import Portrait, read_portrait
 from nerf3d.data.portrait.footage import load_footage
 from nerf3d.data.portrait.landmarks import OUTER_LIPS, RIGID, Detector, extent
 from nerf3d.data.portrait.mediapipe_faces import INSTALL, mediapipe_detector
-from nerf3d.data.sound import RATE, sound_chunks, write_wav
 from nerf3d.data.video import FPS
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.files import write_json
-from nerf3d.media.film import write_film
 from nerf3d.metrics import lips
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
 from nerf3d.metrics.portrait import Box, blink_recall, head_box, jitter, landmark_distance, masked_psnr, pasted
@@ -261,20 +259,8 @@ def _show(media: Path, portrait: Portrait, takes: Takes) -> None:
     some = torch.linspace(0, count - 1, min(SHEET_FRAMES, count)).round().long()
     rows = [film[i] for film in (takes.truth, takes.made, takes.shuffled) for i in some]
     write_picture(media / "evaluation.png", contact_sheet(rows, len(some)))
-    beside: Iterator[Tensor] = (torch.cat([takes.truth[i], takes.made[i], takes.shuffled[i]], 1) for i in range(count))
-    wav, heard = portrait.folder / "aud.wav", torch.zeros(0)
-    if wav.is_file():
-        begin = int(portrait.held_out.sound_id[0]) * RATE // FPS
-        heard = torch.cat(list(sound_chunks(wav)))[begin : begin + count * RATE // FPS]
-    if len(heard) == 0:
-        write_film(media / "evaluation.mp4", beside, float(FPS), comment=TAG)
-        return
-    piece = media / ".evaluation.wav"
-    try:
-        write_wav(piece, [heard])
-        write_film(media / "evaluation.mp4", beside, float(FPS), piece, TAG)
-    finally:
-        piece.unlink(missing_ok=True)
+    beside = (torch.cat([takes.truth[i], takes.made[i], takes.shuffled[i]], 1) for i in range(count))
+    write_with_own_sound(media / "evaluation.mp4", beside, portrait, portrait.held_out)
 
 
 def table(figures: TalkingFigures) -> str:

@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import torch
 from torch import Tensor
 
 from nerf3d.commands.fit import Smooth, chosen_device
+from nerf3d.commands.own_sound import write_with_own_sound
 from nerf3d.commands.training import Watch, run_training
 from nerf3d.config import find_recipe, read_recipe
-from nerf3d.console import say
+from nerf3d.console import say, tracked
 from nerf3d.data.portrait.folder import Portrait, Shots, read_portrait
 from nerf3d.data.portrait.footage import Footage, load_footage, load_plate
 from nerf3d.data.portrait.likeness import Likeness, read_likeness
@@ -28,7 +30,7 @@ from nerf3d.tasks.avatar.task import Film
 from nerf3d.train import Budget
 
 PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
-PREVIEW_FRAMES = 4
+PREVIEW_FRAMES, FILM_FRAMES = 4, 50
 SIZES = (64, 1024)
 FEWEST = 25
 """Frames below which there is no head to learn: a second."""
@@ -237,6 +239,7 @@ def _train(
     say(f"{state.step} steps in {state.seconds:.0f} s; the run is in {run.folder}")
     if preview.found:
         say(f"{preview.found:.2f} dB on {PREVIEW_FRAMES} frames that it did not see")
+        say(f"the first of them, beside what it makes of their sound: {preview.film()}")
     name = shlex.quote(str(run.folder))
     say(f"next: nerf3d avatar render {name} --audio VOICE.wav    nerf3d avatar eval {name}")
     return run
@@ -246,12 +249,28 @@ class _Preview:
     """Some held-out frames beside what the head makes of their sound."""
 
     def __init__(self, run: Run, scenery: Scenery, portrait: Portrait, held_out: Footage) -> None:
-        self.run, self.scenery = run, scenery
+        self.run, self.scenery, self.portrait = run, scenery, portrait
         self.shots, self.truth = _previewed(portrait), held_out.images
         self.rows, self.windows = _rows(len(portrait.held_out)).tolist(), torch.zeros(0)
         if len(self.shots):
             self.windows = portrait.windows(portrait.held_out)
         self.found = 0.0
+
+    def film(self) -> Path:
+        """The first held-out frames, and the head under their sound."""
+        shots, device = self.portrait.held_out[:FILM_FRAMES], self.scenery.plate.device
+        truth = load_footage(self.portrait, shots, self.scenery.likeness.side).images
+        heard = list(self.scenery.listen([self.windows[: len(shots)].to(device)]))
+
+        def beside() -> Iterator[Tensor]:
+            for i in tracked(range(len(shots)), "preview", len(shots)):
+                eye = shots.eye[i].nan_to_num(1.0).to(device)
+                made = self.scenery.picture(shots.camera_to_head[i].to(device), heard[i], eye)
+                yield torch.cat([truth[i], color_picture(made).cpu()], 1)
+
+        path = self.run.media / "preview.mp4"
+        write_with_own_sound(path, beside(), self.portrait, shots)
+        return path
 
     def __call__(self, step: int) -> None:
         if not len(self.shots):

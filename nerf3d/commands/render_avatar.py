@@ -12,6 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from nerf3d.commands.own_sound import TAG
 from nerf3d.commands.prepare_avatar import SPECTRA, hearing_of
 from nerf3d.console import say, tracked
 from nerf3d.data.portrait.folder import FOREIGN
@@ -26,8 +27,6 @@ from nerf3d.runs import load_person, open_run
 from nerf3d.tasks.avatar import blinking, motion
 from nerf3d.tasks.avatar.scenery import Scenery
 
-TAG = "Synthesised by nerf3d: a computer made this person's face say this sound. Not a recording."
-"""In the comment of every film."""
 POSES = ("natural", "still", "original", "orbit")
 SILENT = 1e-3
 RATES = (10.0, 60.0)

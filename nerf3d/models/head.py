@@ -87,7 +87,9 @@ class Head(nn.Module):
         # Transposed twice, here and below: the kernels keep features in rows, and joining rows copies nothing by points.
         inputs = torch.cat([features.t(), self.attention(features).t()]).t()
         first, *rest = self.density_network
-        return mlp(inputs, [fold_product(first, torch.cat([condition.sound, condition.mouth, condition.eye[None]])), *rest])
+        return mlp(
+            inputs, [fold_product(first, torch.cat([condition.sound, condition.mouth, condition.eye[None]])), *rest]
+        )
 
     def density(self, x: Float[Tensor, "n 3"], h: Float[Tensor, "n h"]) -> Float[Tensor, "n"]:
         return self.region.density(truncated_exp(h[:, 0]), x)

@@ -37,7 +37,7 @@ class Weights:
     """Head before torso before random colours. The torso learns from it, the head does not."""
     mouth: float = 0.02
     """What the sound's code says of the mouth's opening and width: without it the sound can die unseen."""
-    ambient: float = 1e-3
+    ambient: float = 1e-5
     """How much of the sound arrives away from the lower face."""
     compact: Schedule = Decay(0.1, 0.01, until=0.5)
     """How thick the fog is in which surfaces begin."""
