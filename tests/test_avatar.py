@@ -49,9 +49,11 @@ def test_the_run_is_as_documented(run: Path, data: Path) -> None:
     assert {p.name for p in run.iterdir()} == {
         *("config.yaml", "portrait.safetensors", "checkpoints", "metrics.jsonl", "tensorboard", "media")
     } | {p.name for p in run.glob("metrics.json")}
-    assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["step_00000200", "step_00000400"]
+    assert [p.name for p in sorted((run / "checkpoints").iterdir())] == ["step_00000200", f"step_{talker.STEPS:08d}"]
     previews = sorted(p.name for p in run.glob("media/held_out_*.png"))
-    assert previews == [f"held_out_{step:06d}.png" for step in (100, 200, 300, 400)]
+    assert previews == [
+        f"held_out_{step:06d}.png" for step in range(talker.STEPS // 4, talker.STEPS + 1, talker.STEPS // 4)
+    ]
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["step"] == talker.STEPS
     assert {"head", "whole", "mouth", "structure"} <= set(str(lines[-1]).replace("'", " ").replace("/", " ").split())

@@ -114,7 +114,9 @@ def test_the_mouth_hears_the_same_whatever_the_file(person: Scenery, voice: Path
         torch.stack([moment.heard for moment in moments(person, sound)])
         for sound in (voice, tmp_path / "a.flac", tmp_path / "silence.wav")
     )
-    assert float((plain - other).norm()) < 0.15 * float((plain - silent).norm())
+    assert float((plain - other).norm()) < 0.3 * float(
+        (plain - silent).norm()
+    )  # resampled twice: its top band is not the same
 
 
 def folder_of(run: Path, voice: Path, out: Path, **options: object) -> torch.Tensor:
