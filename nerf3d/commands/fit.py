@@ -3,12 +3,11 @@
 import math
 import shlex
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from nerf3d.commands.training import Watch, run_training
+from nerf3d.commands.training import Watch, check_numbers, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
 from nerf3d.core import Scene
@@ -21,7 +20,7 @@ from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, che
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
 from nerf3d.tasks.fit.sanity import check_recipe
-from nerf3d.train import Budget, Progress, Report
+from nerf3d.train import Progress, Report
 
 PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
 PREVIEW_SIZE, FINAL_SIZE = 128, 400
@@ -54,12 +53,9 @@ def fit(
     """
     started = time.perf_counter() if started is None else started
     chip = chosen_device(device)
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
+    check_numbers(seed, checkpoint_every)
     folder = Path(scene)
     if not resume:  # before the photographs, which may take a while
-        if not 0 <= seed < 2**63:
-            raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^63 - 1")
         if out is not None:
             check_new(Path(out))
         if preset is not None:
@@ -74,7 +70,7 @@ def fit(
         task = _task(run.config, capture, chip)
     else:
         preset = preset or ("ngp_blender" if capture.box is not None else "ngp_capture")
-        recipe = _with_budget(_recipe(preset, settings), steps, max_minutes)
+        recipe = with_budget(_recipe(preset, settings), steps, max_minutes)
         target = Path(out) if out is not None else Path("runs") / f"{folder.resolve().name}-{Path(preset).stem}"
         check_new(target)
         config = RunConfig(str(folder.resolve()), seed, recipe)
@@ -98,14 +94,6 @@ def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
     path = find_recipe(preset, "fit")
     recipe = read_recipe(Fit, path, settings)
     check_recipe(recipe, " with ".join([str(path), *(f"--set {setting}" for setting in settings)]))
-    return recipe
-
-
-def _with_budget(recipe: Fit, steps: int | None, minutes: float | None) -> Fit:
-    """What the command line says about the end replaces all that the recipe says about it."""
-    if steps is not None or minutes is not None:
-        recipe = replace(recipe, steps=steps, minutes=minutes)
-    Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
     return recipe
 
 
@@ -136,7 +124,7 @@ def _resumed(
         )
     check_same(run, capture, scene)
     if steps is not None or minutes is not None:
-        run = change_recipe(run, _with_budget(_recipe_of(run), steps, minutes))
+        run = change_recipe(run, with_budget(_recipe_of(run), steps, minutes))
     return run
 
 

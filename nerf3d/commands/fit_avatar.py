@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerf3d.commands.fit import Smooth, chosen_device
 from nerf3d.commands.own_sound import write_with_own_sound
-from nerf3d.commands.training import Watch, run_training
+from nerf3d.commands.training import Watch, check_numbers, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say, tracked
 from nerf3d.data.portrait.folder import Portrait, Shots, read_portrait
@@ -27,7 +27,6 @@ from nerf3d.tasks.avatar import Avatar, AvatarTask
 from nerf3d.tasks.avatar.sanity import check_recipe
 from nerf3d.tasks.avatar.scenery import Scenery, head_box
 from nerf3d.tasks.avatar.task import Film
-from nerf3d.train import Budget
 
 PREVIEWS_AT = (0.25, 0.5, 0.75, 1.0)
 PREVIEW_FRAMES, FILM_FRAMES = 4, 50
@@ -50,7 +49,7 @@ def fit_avatar(
     device: str = "cpu",
     started: float | None = None,
 ) -> Run:
-    """Learn a talking head from a folder that `prepare_avatar` (or AD-NeRF's, RAD-NeRF's, ER-NeRF's tools) made.
+    """Learn a talking head from a folder that `prepare_avatar` made, or another in AD-NeRF's layout.
 
     `preset` is a recipe's name or file (None: ernerf), `size` the side of the frames that are learnt from (None: as
     prepared). The rest is as in `fit`.
@@ -59,10 +58,7 @@ def fit_avatar(
     """
     started = time.perf_counter() if started is None else started
     chip = chosen_device(device)
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^63 - 1")
+    check_numbers(seed, checkpoint_every)
     portrait = _checked(read_portrait(data))
     if resume:
         run = _resumed(
@@ -74,7 +70,7 @@ def fit_avatar(
         held_out = load_footage(portrait, _previewed(portrait), likeness.side)
     else:
         path = find_recipe(preset or "ernerf", "avatar")
-        recipe = _with_budget(read_recipe(Avatar, path, settings), steps, max_minutes)
+        recipe = with_budget(read_recipe(Avatar, path, settings), steps, max_minutes)
         recipe = recipe if size is None else replace(recipe, size=size)
         check_recipe(recipe, " with ".join([str(path), *(f"--set {setting}" for setting in settings)]))
         recipe = _told_what_is_known(recipe, portrait)
@@ -84,9 +80,7 @@ def fit_avatar(
         say(f"reading {len(portrait.train)} frames")
         config = RunConfig(str(portrait.folder.resolve()), seed, recipe)
         footage = load_footage(portrait, portrait.train, side)
-        held_out = load_footage(
-            portrait, _previewed(portrait), side
-        )  # what cannot be read is refused before the run is
+        held_out = load_footage(portrait, _previewed(portrait), side)  # refused, if it must be, before there is a run
         likeness = _likeness(portrait, footage, side)
         task = _task(config, likeness, portrait, footage, chip)
         run = begin_run(target, config, likeness)
@@ -117,10 +111,6 @@ def _side(recipe: Avatar, portrait: Portrait) -> int:
     if not SIZES[0] <= side <= SIZES[1]:
         raise InputError(
             f"a size of {side} cannot be used; choose 256 or 512, or a number from {SIZES[0]} to {SIZES[1]}"
-        )
-    if not 2 <= recipe.rays.patch <= side:
-        raise InputError(
-            f"rays.patch is {recipe.rays.patch}, and a number from 2 to the frames' size, {side}, is needed"
         )
     return side
 
@@ -168,13 +158,6 @@ def _task(
     return task.to(device)
 
 
-def _with_budget(recipe: Avatar, steps: int | None, minutes: float | None) -> Avatar:
-    if steps is not None or minutes is not None:
-        recipe = replace(recipe, steps=steps, minutes=minutes)
-    Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
-    return recipe
-
-
 def _resumed(
     folder: Path | None,
     portrait: Portrait,
@@ -204,7 +187,7 @@ def _resumed(
             f"from ({run.config.source}, as it was then), or begin a new run with another --out"
         )
     if steps is not None or minutes is not None:
-        run = change_recipe(run, _with_budget(recipe, steps, minutes))
+        run = change_recipe(run, with_budget(recipe, steps, minutes))
     return run
 
 

@@ -12,7 +12,7 @@ from nerf3d.assets import EVALUATOR, PRIOR, of_the_world
 from nerf3d.commands.candidates import best_of, unused
 from nerf3d.commands.fit import chosen_device
 from nerf3d.commands.outcome import Outcome, present
-from nerf3d.commands.training import Diverged, Watch, run_training
+from nerf3d.commands.training import Diverged, Watch, check_numbers, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
 from nerf3d.core import Guidance
@@ -25,7 +25,6 @@ from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, ope
 from nerf3d.tasks.text import Text, TextTask
 from nerf3d.tasks.text.collapse import Collapsed, Monitor
 from nerf3d.tasks.text.scenery import with_resolution
-from nerf3d.train import Budget
 
 MOST_WORDS = 100
 PREVIEWS_AT = (0.1, 0.25, 0.5, 0.75, 1.0)
@@ -60,10 +59,7 @@ def text(
     """
     started = time.perf_counter() if started is None else started
     chip = chosen_device(device)
-    if checkpoint_every is not None and checkpoint_every < 1:
-        raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
-    if not 0 <= seed < 2**62:
-        raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^62 - 1")
+    check_numbers(seed, checkpoint_every, 62)
     check_prompt(prompt)
     if resume:
         if candidates > 1:
@@ -134,19 +130,12 @@ def _recipe(
     recipe = read_recipe(Text, path, settings)
     if prior is not None:
         recipe = replace(recipe, teacher=prior)
-    return _with_budget(recipe, steps, minutes)
+    return with_budget(recipe, steps, minutes)
 
 
 def _folder(prior: str | None) -> Path:
     """Where a prior lies, if it is a folder."""
     return PRIOR if prior is None or prior == "builtin" else Path(prior).expanduser()
-
-
-def _with_budget(recipe: Text, steps: int | None, minutes: float | None) -> Text:
-    if steps is not None or minutes is not None:
-        recipe = replace(recipe, steps=steps, minutes=minutes)
-    Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
-    return recipe
 
 
 def _resumed(prompt: str, folder: Path | None, steps: int | None, minutes: float | None) -> Run:
@@ -160,7 +149,7 @@ def _resumed(prompt: str, folder: Path | None, steps: int | None, minutes: float
             f"{folder} was made from {run.config.source!r}; give that prompt, or begin a new run with --out"
         )
     if steps is not None or minutes is not None:
-        run = change_recipe(run, _with_budget(run.config.recipe, steps, minutes))
+        run = change_recipe(run, with_budget(run.config.recipe, steps, minutes))
     return run
 
 

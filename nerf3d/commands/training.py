@@ -3,10 +3,11 @@
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from signal import SIGINT, default_int_handler, getsignal, signal
 from threading import current_thread, main_thread
 from types import FrameType
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,9 +21,13 @@ from nerf3d.kernels.adam import Adam
 from nerf3d.kernels.backend import compiled
 from nerf3d.logs import Logs
 from nerf3d.runs import Run
+from nerf3d.tasks.avatar import Avatar
+from nerf3d.tasks.fit import Fit
+from nerf3d.tasks.text import Text
 from nerf3d.train import Budget, Progress, Report, begin, train
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
+Recipe = TypeVar("Recipe", Fit, Text, Avatar)
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,22 @@ class Watch:
     preview: Callable[[int], None]
     previews_at: tuple[float, ...]
     command: str
+
+
+def check_numbers(seed: int, checkpoint_every: int | None, bits: int = 63) -> None:
+    """InputError for a seed that is negative or has more than so many bits, or for no steps between checkpoints."""
+    if checkpoint_every is not None and checkpoint_every < 1:
+        raise InputError(f"there cannot be {checkpoint_every} steps between checkpoints; give a positive number")
+    if not 0 <= seed < 2**bits:
+        raise InputError(f"a seed of {seed} cannot be used; choose a whole number from 0 to 2^{bits} - 1")
+
+
+def with_budget(recipe: Recipe, steps: int | None, minutes: float | None) -> Recipe:
+    """What the command line says about the end replaces all that the recipe says about it."""
+    if steps is not None or minutes is not None:
+        recipe = replace(recipe, steps=steps, minutes=minutes)
+    Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
+    return recipe
 
 
 class Diverged(InputError):

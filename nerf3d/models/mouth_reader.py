@@ -21,8 +21,8 @@ from nerf3d.models.sound_encoder import STEPS
 WIDTH, RIDGE = 0.5, 0.05
 """By five-fold cross-validation in time on the training part of a real clip: 0.65 to 0.66 from 0.03 to 0.1."""
 MOST_WINDOWS = 6000
-MOST_CHANNELS = 64
-"""Of features with more, so many principal components are compared."""
+MOST_CHANNELS, MOST_STEPS = 64, 20_000
+"""Of features with more channels, so many principal components are compared, which about so many steps give."""
 
 
 class MouthReader(nn.Module):
@@ -56,19 +56,17 @@ class MouthReader(nn.Module):
             raise InputError(
                 "the data says nothing about the mouth; prepare the film again with: nerf3d avatar prepare"
             )
-        some = torch.linspace(0, len(windows) - 1, len(self.windows)).round().long()
-        some = torch.where(known[some], some, known.nonzero()[0, 0])  # a frame more than once does no harm
+        rows = known.nonzero()[:, 0]  # fewer than there is room for come more than once, which does no harm
+        some = rows[torch.linspace(0, len(rows) - 1, len(self.windows), device=rows.device).round().long()]
         steps = windows.reshape(-1, windows.shape[-1])
         self.mean.copy_(steps.mean(0))
         spread = steps.std(0).clamp_min(1e-6)
         if self.basis.shape[0] == self.basis.shape[1]:
             self.basis.copy_(torch.diag(1 / spread))
         else:
-            _, values, vectors = torch.linalg.svd(
-                (steps - self.mean)[:: max(len(steps) // 20000, 1)], full_matrices=False
-            )
-            count = self.basis.shape[1]
-            scale = values[:count] / max(len(steps[:: max(len(steps) // 20000, 1)]) - 1, 1) ** 0.5
+            few, count = (steps - self.mean)[:: max(len(steps) // MOST_STEPS, 1)], self.basis.shape[1]
+            _, values, vectors = torch.linalg.svd(few, full_matrices=False)
+            scale = values[:count] / max(len(few) - 1, 1) ** 0.5
             self.basis.copy_((vectors[:count] / scale.clamp_min(1e-6)[:, None]).T)
         self.windows.copy_(self._compared(windows[some]))
         distance = torch.cdist(self.windows, self.windows)
