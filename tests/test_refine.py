@@ -41,9 +41,9 @@ def test_what_cannot_be_refined(run: Path, tmp_path: Path, capsys: pytest.Captur
     assert "refined for 0 minutes" in refused(capsys, "export", run, "--out", out, "--refine", "0")
     assert "refined for nan minutes" in refused(capsys, "export", run, "--out", out, "--refine", "nan")
     stl = tmp_path / "ball.stl"
-    assert "ball.stl has no colours to compare with" in refused(capsys, "export", run, "--out", stl, "--refine")
-    prompted = begin_run(tmp_path / "prompted", RunConfig("a cube", 0, Text())).folder
-    assert "there are no photographs" in refused(capsys, "export", prompted, "--out", out, "--refine")
+    assert "ball.stl has no colours" in refused(capsys, "export", run, "--out", stl, "--refine")
+    prompted = begin_run(tmp_path / "prompted", RunConfig("a cube", 0, Text(teacher="./gone"))).folder
+    assert "./gone is not a folder" in refused(capsys, "export", prompted, "--out", out, "--refine")
     moved = Path(shutil.copytree(run, tmp_path / "moved"))
     config = open_run(moved).config
     assert isinstance(config.recipe, Fit)

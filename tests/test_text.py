@@ -15,10 +15,12 @@ from nerf3d.cli import main
 from nerf3d.commands import bench
 from nerf3d.commands import text as command
 from nerf3d.commands.judge import Judgement, judge, table
-from nerf3d.commands.text import check_prompt, text, unknown_words
+from nerf3d.commands.teaching import unknown_words
+from nerf3d.commands.text import check_prompt, text
 from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
 from nerf3d.metrics.mesh import MeshHealth
+from nerf3d.metrics.retrieval import Retrieval
 from nerf3d.runs import load_scene, open_run
 
 SMALL = (
@@ -50,7 +52,7 @@ class WantsABall:
 
 @pytest.fixture
 def ball(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_guidance", lambda *_: WantsABall())
+    monkeypatch.setattr(command, "guidance_of", lambda *_: WantsABall())
     monkeypatch.setattr("nerf3d.commands.outcome.FRAMES", 3)
     monkeypatch.setattr("nerf3d.commands.outcome.RESOLUTION", 32)
     monkeypatch.setattr("nerf3d.tasks.text.scenery.WATCH_SIZE", 64)
@@ -78,6 +80,35 @@ def test_a_prompt_becomes_a_run_with_everything(tmp_path: Path) -> None:
     scene, step = load_scene(open_run(tmp_path / "run"))
     assert step == 60
     assert float(scene.field.density(torch.zeros(1, 3))) > 5 * float(scene.field.density(torch.full((1, 3), 0.95)))
+
+
+@pytest.mark.usefixtures("ball")
+def test_its_mesh_is_refined_by_the_same_judge(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """An outsider says whether that made it better; where nobody can, that is said."""
+    run, out = tmp_path / "run", tmp_path / "ball.ply"
+    text("a red sphere", run, settings=SMALL, steps=60)
+    command = ["export", str(run), "--out", str(out), "--resolution", "24", "--faces", "300", "--refine", "0.02"]
+    monkeypatch.setattr("nerf3d.commands.refinement.guidance_of", lambda *_: WantsABall())
+    monkeypatch.setattr("nerf3d.commands.refinement.EVALUATOR", tmp_path / "none")
+    assert main(command) == 0
+    assert "look for yourself" in capsys.readouterr().err
+
+    pictures = []
+
+    def liking(evaluator: None, images: torch.Tensor, truth: str, captions: list[str]) -> Retrieval:
+        pictures.append(images)
+        return Retrieval(1, 1.0, truth, margin=0.1 * len(pictures))
+
+    monkeypatch.setattr("nerf3d.commands.refinement.EVALUATOR", tmp_path)
+    monkeypatch.setattr("nerf3d.commands.refinement.Evaluator.open", lambda _: None)
+    monkeypatch.setattr("nerf3d.commands.refinement.retrieve", liking)
+    assert main(command) == 0
+    assert "refined: 0.100 ahead of the next best caption before, 0.200 now" in capsys.readouterr().err
+    assert [p.shape for p in pictures] == 2 * [(8, 64, 64, 3)]
+    assert float((pictures[1] - pictures[0]).abs().max()) > 0.01
+    assert float(pictures[1][:, :4, :4].std()) == 0  # the grey behind it
 
 
 @pytest.mark.usefixtures("ball")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
-from nerf3d.core import Scene
+from nerf3d.core import Cameras, Scene
 from nerf3d.core.paths import standing
 from nerf3d.data.world.captions import Description, Relation, article, single_captions, understand
 from nerf3d.data.world.distance import union
@@ -114,12 +114,16 @@ def captions_beside(known: Description) -> list[str]:
     return captions + [str(m) for m in mixed]
 
 
+def around() -> Cameras:
+    """Where the evaluator looks from, the front first: twice as large as it looks, to be averaged down."""
+    each = torch.ones(VIEWS)
+    return standing(torch.arange(VIEWS) * (360 / VIEWS), ELEVATION * each, 2.9 * each, 40 * each, 2 * SIZE)
+
+
 @torch.no_grad()
 def views_of(scene: Scene) -> Tensor:
     """Eight sides (8 64 64 3), the first one the front, before grey."""
-    azimuth = torch.arange(VIEWS) * (360 / VIEWS)
-    each = torch.ones(VIEWS)
-    cameras = standing(azimuth, ELEVATION * each, 2.9 * each, 40 * each, 2 * SIZE)
+    cameras = around()
     grey = replace(scene, background=torch.full((3,), BEHIND))
     found = torch.stack([render_picture(grey, cameras, i).color.clamp(0, 1) for i in range(VIEWS)])
     return torch.nn.functional.avg_pool2d(found.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)

@@ -57,7 +57,7 @@ def mesh(
     `source` is what the surface is made of: "density" (a field of distances gives its zero set), or "depth", as the run's
     own cameras see it (what was made of a prompt is looked at from all around): open where none of them looked.
 
-    `refine` minutes are spent on bringing vertices and colours nearer to the run's photographs (None: none).
+    `refine` minutes are spent on bringing vertices and colours nearer to the run's photographs, or its prompt (None: none).
 
     Raises InputError for a field without a surface: there is never an empty file.
     """

@@ -1,6 +1,5 @@
 """`nerf3d text`: a prompt in, a run with a film, pictures, a mesh and figures out."""
 
-import re
 import shlex
 import time
 from dataclasses import replace
@@ -8,18 +7,17 @@ from pathlib import Path
 
 import torch
 
-from nerf3d.assets import EVALUATOR, PRIOR, of_the_world
+from nerf3d.assets import EVALUATOR, of_the_world
 from nerf3d.commands.candidates import best_of, unused
 from nerf3d.commands.fit import chosen_device
 from nerf3d.commands.outcome import Outcome, present
+from nerf3d.commands.teaching import folder_of, guidance_of
 from nerf3d.commands.training import Diverged, Watch, check_numbers, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
-from nerf3d.core import Guidance
-from nerf3d.data.world.captions import understand, view_compass, vocabulary
+from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.guidance.teachers import open_teacher
 from nerf3d.render.picture import render_picture
 from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, open_run
 from nerf3d.tasks.text import Text, TextTask
@@ -113,29 +111,14 @@ def check_prompt(prompt: str) -> None:
         raise InputError(f"a prompt of {words} words is longer than any teacher reads; say it in {MOST_WORDS} or fewer")
 
 
-def unknown_words(prompt: str) -> list[str]:
-    """What the embedded prior has not met in any caption.
-
-    >>> unknown_words("A corgi on top of a blue mushroom")
-    ['corgi']
-    """
-    known = set(" ".join(vocabulary()).split())
-    return [word for word in dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if word not in known]
-
-
 def _recipe(
     prior: str | None, preset: str | None, settings: tuple[str, ...], steps: int | None, minutes: float | None
 ) -> Text:
-    path = find_recipe(preset or ("builtin" if of_the_world(_folder(prior)) else "dreamfusion_sd"), "text")
+    path = find_recipe(preset or ("builtin" if of_the_world(folder_of(prior)) else "dreamfusion_sd"), "text")
     recipe = read_recipe(Text, path, settings)
     if prior is not None:
         recipe = replace(recipe, teacher=prior)
     return with_budget(recipe, steps, minutes)
-
-
-def _folder(prior: str | None) -> Path:
-    """Where a prior lies, if it is a folder."""
-    return PRIOR if prior is None or prior == "builtin" else Path(prior).expanduser()
 
 
 def _resumed(prompt: str, folder: Path | None, steps: int | None, minutes: float | None) -> Run:
@@ -157,7 +140,7 @@ def _train(run: Run, checkpoint_every: int | None, device: torch.device, started
     recipe = run.config.recipe
     assert isinstance(recipe, Text)
     rng = torch.Generator().manual_seed(run.config.seed)
-    task = TextTask(recipe, _guidance(run.config.source, recipe, device, rng), rng).to(device)
+    task = TextTask(recipe, guidance_of(run.config.source, recipe, device, rng), rng).to(device)
     kept = {"scenery": task.scenery} | ({"student": task.student} if task.student is not None else {})
     monitor = Monitor()
     said = f"nerf3d text {shlex.quote(run.config.source)} --out {shlex.quote(str(run.folder))} --resume"
@@ -165,18 +148,6 @@ def _train(run: Run, checkpoint_every: int | None, device: torch.device, started
     state = run_training(run, task, kept, vars(recipe.weights), checkpoint_every, device, started, watch)
     say(f"{state.step} steps in {state.seconds:.0f} s; the run is in {run.folder}")
     return run
-
-
-def _guidance(prompt: str, recipe: Text, device: torch.device, rng: torch.Generator) -> Guidance:
-    """The teacher, told what to look for. Its text encoder is not kept."""
-    folder = _folder(recipe.teacher)
-    worldly = of_the_world(folder)
-    if worldly and (strange := unknown_words(prompt)):
-        say(f"the embedded prior has never read {', '.join(strange)}; expect little of that, or name another --prior")
-    teacher = open_teacher(folder if worldly else recipe.teacher, device)
-    wording = view_compass if worldly else None
-    prompts = recipe.prompts.build(prompt, teacher.encode, wording).to(device)
-    return recipe.guidance.build(teacher.denoiser, prompts, rng)
 
 
 @torch.no_grad()

@@ -61,7 +61,7 @@ def add_export(commands) -> None:  # type: ignore[no-untyped-def]
         type=float,
         nargs="?",
         const=1.5,
-        help="bring vertices and colours nearer to the photographs for so long (1.5; without the option, not at all)",
+        help="bring vertices and colours nearer to the photographs or the prompt for so long (1.5; default: not at all)",
     )
 
 

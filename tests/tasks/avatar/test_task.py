@@ -104,7 +104,9 @@ def gradient(task: AvatarTask, name: str) -> dict[str, float]:
 
 def test_what_teaches_what(known: tuple[Likeness, Film]) -> None:
     task = begun(known)
-    taught = {name: {part for part, size in gradient(task, name).items() if size > 0} for name in sorted(LOSSES - {"compact"})}
+    taught = {
+        name: {part for part, size in gradient(task, name).items() if size > 0} for name in sorted(LOSSES - {"compact"})
+    }
     assert taught["head"] >= {"head", "sound"}
     assert "torso" not in taught["head"]
     assert taught["whole"] == {"torso"}
