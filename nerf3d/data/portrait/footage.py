@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nerf3d.data.portrait.folder import Portrait, Shots
 from nerf3d.data.portrait.layers import BACKGROUND, COLORS, HEAD, TORSO
+from nerf3d.data.portrait.rims import without_background
 from nerf3d.errors import InputError
 
 PLATES = ("background.png", "bc.jpg")
@@ -38,18 +39,22 @@ class Footage:
 
 
 def load_footage(portrait: Portrait, shots: Shots, side: int) -> Footage:
-    """The frames of some shots, reduced or enlarged to `side` pixels a side.
+    """The frames of some shots, reduced or enlarged to `side` pixels a side; the person's rim without the background.
 
     Raises InputError for pictures that are missing, damaged, or not of the size that the data says.
     """
     count = len(shots)
     images = torch.empty(count, side, side, 3, dtype=torch.uint8)
     person, head = torch.empty(2, count, side, side, dtype=torch.uint8)
+    plate = _plate(portrait, side)
 
     def read(row: int) -> None:
         number = int(shots.picture_id[row])
         images[row] = _picture(portrait.picture(number), "RGB", (portrait.width, portrait.height), side)
         person[row], head[row] = _shares(portrait, number, side)
+        if plate is not None:
+            person[row] = without_background(images[row], person[row], plate)
+            head[row] = torch.minimum(head[row], person[row])
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(read, range(count)):
@@ -59,10 +64,15 @@ def load_footage(portrait: Portrait, shots: Shots, side: int) -> Footage:
 
 def load_plate(portrait: Portrait, side: int) -> UInt8[Tensor, "h w 3"]:
     """The background without the person; mid grey where the data has none."""
+    plate = _plate(portrait, side)
+    return torch.full((side, side, 3), 128, dtype=torch.uint8) if plate is None else plate
+
+
+def _plate(portrait: Portrait, side: int) -> UInt8[Tensor, "h w 3"] | None:
     for name in PLATES:
         if (portrait.folder / name).is_file():
             return _picture(portrait.folder / name, "RGB", (portrait.width, portrait.height), side)
-    return torch.full((side, side, 3), 128, dtype=torch.uint8)
+    return None
 
 
 def _shares(portrait: Portrait, number: int, side: int) -> tuple[UInt8[Tensor, "h w"], UInt8[Tensor, "h w"]]:

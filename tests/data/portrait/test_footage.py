@@ -45,12 +45,32 @@ def test_frames_and_the_soft_matte_are_where_they_should_be(written: Path) -> No
         assert float(off.square().mean().sqrt()) < 0.03  # it was a JPEG
         head = footage.head[index].float() / 255
         free = shoulders == 0
-        assert float((head - share)[free].abs().max()) < 0.005  # soft as it was drawn
+        off = (head - share)[free].abs()  # soft as it was drawn, told anew from colors that are a JPEG's
+        assert float(off.max()) < 0.15
+        assert float(off.mean()) < 0.002
         assert bool((((share > 0.1) & (share < 0.9))[free]).any())
         assert float(head[shoulders >= 0.5].max()) == 0  # the person's matte, but not the head's
         person = footage.person[index].float() / 255
-        assert float(person[(shoulders > 0.99) | (share > 0.99)].min()) > 0.98
+        assert float(person[(shoulders > 0.99) | (share > 0.99)].min()) > 0.9
         assert float(person[(shoulders == 0) & (share == 0)].max()) == 0
+
+
+def test_without_a_background_the_matte_stays_as_it_is(folder: Path) -> None:
+    (folder / "background.png").unlink()
+    _, footage = loaded(folder)
+    _, share, shoulders = truth(17)
+    assert float((footage.head[17].float() / 255 - share)[shoulders == 0].abs().max()) < 0.005
+
+
+def test_a_matte_that_is_too_large_is_made_smaller_by_the_background(folder: Path) -> None:
+    """Otherwise the old background would be seen around the head, before any other."""
+    _, share, shoulders = truth(17)
+    large = torch.nn.functional.max_pool2d(torch.maximum(share, shoulders)[None], 3, 1, 1)[0]
+    Image.fromarray((255 * large).round().to(torch.uint8).numpy()).save(folder / "mattes" / "17.png")
+    _, footage = loaded(folder)
+    beyond = (share == 0) & (shoulders == 0) & (large > 0.5)
+    assert int(beyond.sum()) > 50
+    assert float(footage.person[17][beyond].float().mean()) < 20
 
 
 def test_beyond_the_border_the_matte_is_not_the_head_s(folder: Path) -> None:
