@@ -110,7 +110,7 @@ def line(row: Row) -> str:
     if j.rank_color is None:
         return f"{row.prompt}: beyond the evaluator's world, not judged, {row.seconds:.0f} s"
     clay = "" if j.rank_textureless is None else f", clay {j.rank_textureless} ({j.clay_taken_for})"
-    front = "" if j.janus is None else f", second front {100 * j.janus:.0f} %"
+    front = "" if j.janus is None else f", second front {j.janus:.2f}"
     return f"{row.prompt}: place {j.rank_color} ({j.taken_for}){clay}{front}, {row.seconds:.0f} s"
 
 

@@ -42,8 +42,8 @@ class Judgement:
 
     `rank_color` is the prompt's place among all captions of the built-in world when eight views in colour are looked at,
     `margin` by how much it is ahead of the best other one, `rank_textureless` its noun's place among all nouns when the
-    same views show grey clay. `janus` is the share of the views from behind that are taken for a front. `iou` and
-    `chamfer` compare with the true object.
+    same views show grey clay. `janus` is 0 for what has one front, 1 where front and back look alike. `iou` and `chamfer`
+    compare with the true object.
     """
 
     prompt: str
@@ -69,8 +69,11 @@ def judge(run: Run) -> Judgement:
     surface = largest_components(surface_of(scene.field, scene.box, RESOLUTION), 0.01)
     result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
     if known is not None:
-        truth = compare(surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
+        meshes = (surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
+        truth = compare(*meshes)
         result = replace(result, iou=truth.silhouette_iou, chamfer=truth.chamfer)
+        if known.second is None and named(known.first.noun).has_front:
+            result = replace(result, janus=view_consistency(*meshes, truth).janus)
     if known is not None and EVALUATOR.is_dir():
         evaluator = Evaluator.open(EVALUATOR)
         color = retrieve(evaluator, colored, str(known), captions_beside(known))
@@ -82,22 +85,18 @@ def judge(run: Run) -> Judgement:
             margin=color.margin,
         )
         if known.second is None:
-            result = _alone(result, evaluator, known.first.noun, colored, clay)
+            result = _shape_told(result, evaluator, known.first.noun, clay)
     write_json(run.folder / "metrics.json", asdict(result))
     pictures = [color_picture(p) for p in (*colored, *clay)]
     write_picture(run.media / "evaluation.png", contact_sheet(pictures, VIEWS))
     return result
 
 
-def _alone(result: Judgement, evaluator: Evaluator, noun: str, colored: Tensor, clay: Tensor) -> Judgement:
-    """What can be said of single objects only: whether their shape tells what they are, and whether it has two fronts."""
+def _shape_told(result: Judgement, evaluator: Evaluator, noun: str, clay: Tensor) -> Judgement:
+    """What can be said of single objects only: whether their shape tells what they are."""
     bare = f"{article(noun)} {noun}"
     found = retrieve(evaluator, clay, bare, [f"{article(n.name)} {n.name}" for n in nouns()])
-    result = replace(result, rank_textureless=found.rank, clay_taken_for=found.found)
-    if not named(noun).has_front:
-        return result
-    azimuth = [360 / VIEWS * i for i in range(VIEWS)]
-    return replace(result, janus=view_consistency(evaluator, colored, azimuth, bare).janus)
+    return replace(result, rank_textureless=found.rank, clay_taken_for=found.found)
 
 
 def captions_beside(known: Description) -> list[str]:
@@ -145,7 +144,8 @@ def table(result: Judgement) -> str:
     if result.rank_textureless is not None:
         rows.append(f"clay                 place {result.rank_textureless}, taken for {result.clay_taken_for!r}")
     if result.janus is not None:
-        rows.append(f"second front         in {100 * result.janus:.0f} % of the views from behind")
+        yes = "yes" if result.janus > 0.5 else "no"
+        rows.append(f"second front         {yes} ({result.janus:.2f}; 0: one front, 1: front and back look alike)")
     if result.iou is not None and result.chamfer is not None:
         rows.append(f"true object          silhouettes overlap {result.iou:.2f}, chamfer distance {result.chamfer:.3f}")
     mesh = result.mesh

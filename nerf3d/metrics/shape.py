@@ -111,6 +111,12 @@ def normalized(x: Float[Tensor, "n 3"]) -> Float[Tensor, "n 3"]:
     return centered / centered.norm(dim=-1).amax().clamp_min(1e-12)
 
 
+def put_in_place(x: Float[Tensor, "n 3"], alignment: ShapeError) -> Float[Tensor, "n 3"]:
+    """Points of a surface's dense sample, normalised and placed as `compare` found it best."""
+    where = np.array([math.radians(alignment.degrees), math.log(alignment.scale), alignment.height])
+    return torch.from_numpy(_placed(normalized(x).double().numpy(), where)).float()
+
+
 def chamfer_distance(a: Float[Tensor, "n 3"], b: Float[Tensor, "m 3"]) -> float:
     """Half of the mean distance from each a to its nearest b, plus half of that from each b to its nearest a.
 

@@ -7,7 +7,6 @@ from torch import Tensor
 from nerf3d.errors import InputError
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.retrieval import Retrieval, r_precision, rank, retrieve
-from nerf3d.metrics.views import from_similarity, view_consistency
 
 CAPTIONS = ["a red cube", "a green cube", "a blue cube"]
 
@@ -77,30 +76,3 @@ def test_r_precision_is_the_share_of_first_places() -> None:
     assert r_precision([Retrieval(r, 0.0, "", 0.0) for r in (1, 2, 1, 1500)]) == 0.5
     with pytest.raises(InputError, match="none"):
         r_precision([])
-
-
-FRONT, SIDE, BACK = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
-AZIMUTHS = [0.0, 45.0, 90.0, 135.0, 180.0, 225.0, 270.0, 315.0]
-
-
-def test_one_front(evaluator: Evaluator) -> None:
-    seen = pictures(FRONT, FRONT, SIDE, BACK, BACK, BACK, SIDE, FRONT)
-    found = view_consistency(evaluator, seen, AZIMUTHS, "a cow")
-    assert (found.janus, found.front, found.second_front) == (0.0, 1.0, False)
-    assert found.taken_for == ("front", "front", "side", "back", "back", "back", "side", "front")
-
-
-def test_a_second_front(evaluator: Evaluator) -> None:
-    seen = pictures(FRONT, FRONT, SIDE, FRONT, FRONT, BACK, SIDE, SIDE)
-    found = view_consistency(evaluator, seen, AZIMUTHS, "a cow")
-    assert found.janus == pytest.approx(2 / 3)
-    assert found.front == pytest.approx(2 / 3)
-    assert found.second_front
-
-
-def test_azimuths_are_angles() -> None:
-    similarity = torch.tensor([FRONT, BACK])
-    assert from_similarity(similarity, torch.tensor([-720.0, 540.0])).janus == 0
-    assert from_similarity(similarity, torch.tensor([180.0, 360.0])).janus == 1
-    with pytest.raises(InputError, match="all around"):
-        from_similarity(similarity, torch.tensor([0.0, 90.0]))
