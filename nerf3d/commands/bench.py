@@ -127,18 +127,17 @@ def _known(run: Path, prompt: Prompt) -> Row | None:
 def _write(folder: Path, rows: list[Row]) -> None:
     table = {"mean": summary(rows), "prompts": [asdict(row) for row in rows]}
     write_json(folder / "table.json", table)
-    strips = [_strip(folder / f"{i:02d}" / "media" / "evaluation.png") for i in range(len(rows))]
-    write_picture(folder / "sheet.png", contact_sheet(strips, 2))
+    pictures = [p for i in range(len(rows)) for p in _pictures(folder / f"{i:02d}" / "media" / "evaluation.png")]
+    write_picture(folder / "sheet.png", contact_sheet(pictures, 12))
 
 
-def _strip(sheet: Path) -> Tensor:
+def _pictures(sheet: Path) -> list[Tensor]:
     """The front, a side and the back in colour and in clay, out of a run's sheet; black where there is none."""
     if not sheet.is_file():
-        return torch.zeros(64, 6 * 68 - 4, 3, dtype=torch.uint8)
+        return [torch.zeros(64, 64, 3, dtype=torch.uint8)] * 6
     import numpy as np
     from PIL import Image
 
     pixels = torch.from_numpy(np.asarray(Image.open(sheet).convert("RGB")).copy())
-    columns = [pixels[:, 68 * i : 68 * i + 64] for i in (0, 2, 4)]
-    parts = [column[68 * row : 68 * row + 64] for row in (0, 1) for column in columns]
-    return torch.nn.functional.pad(torch.cat(parts, 1), (0, 0, 0, 6 * 4 - 4, 0, 0))
+    corners = [(68 * row, 68 * column) for row in (0, 1) for column in (0, 2, 4)]
+    return [pixels[y : y + 64, x : x + 64] for y, x in corners]

@@ -4,12 +4,10 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
-from nerf3d.core import Cameras, Scene
-from nerf3d.core.paths import standing
+from nerf3d.commands.sides import VIEWS, as_clay, in_color
 from nerf3d.data.world.captions import Description, Relation, article, single_captions, understand
 from nerf3d.data.world.distance import union
 from nerf3d.data.world.model import shape
@@ -23,16 +21,9 @@ from nerf3d.metrics.mesh import MeshHealth, health
 from nerf3d.metrics.retrieval import retrieve
 from nerf3d.metrics.shape import compare, mesh_of
 from nerf3d.metrics.views import view_consistency
-from nerf3d.render.picture import render_picture
-from nerf3d.render.shading import Lit
 from nerf3d.runs import Run, load_scene
 
-VIEWS, SIZE = 8, 64
-ELEVATION = 20.0
 RESOLUTION = 96
-GREY = 0.85
-BEHIND = 0.5
-"""The grey behind both kinds of pictures: neither white nor black objects disappear before it."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +33,8 @@ class Judgement:
 
     `rank_color` is the prompt's place among all captions of the built-in world when eight views in colour are looked at,
     `margin` by how much it is ahead of the best other one, `rank_textureless` its noun's place among all nouns when the
-    same views show grey clay. `janus` is 0 for what has one front, 1 where front and back look alike. `iou` and `chamfer`
-    compare with the true object.
+    same views show its surface as grey clay. `janus` is 0 for what has one front, 1 where front and back look alike. `iou`
+    and `chamfer` compare with the true object.
     """
 
     prompt: str
@@ -65,8 +56,8 @@ def judge(run: Run) -> Judgement:
     prompt = run.config.source
     scene, step = load_scene(run)
     known = understand(prompt)
-    colored, clay = views_of(scene), views_of(_as_clay(scene))
     surface = largest_components(surface_of(scene.field, scene.box, RESOLUTION), 0.01)
+    colored, clay = in_color(scene), as_clay(surface)
     result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
     if known is not None:
         meshes = (surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
@@ -111,26 +102,6 @@ def captions_beside(known: Description) -> list[str]:
     if relation == "on top of":  # "next to" is the same seen from behind
         mixed += [Description(second, relation, first), Description(painted[1], relation, painted[0])]
     return captions + [str(m) for m in mixed]
-
-
-def around() -> Cameras:
-    """Where the evaluator looks from, the front first: twice as large as it looks, to be averaged down."""
-    each = torch.ones(VIEWS)
-    return standing(torch.arange(VIEWS) * (360 / VIEWS), ELEVATION * each, 2.9 * each, 40 * each, 2 * SIZE)
-
-
-@torch.no_grad()
-def views_of(scene: Scene) -> Tensor:
-    """Eight sides (8 64 64 3), the first one the front, before grey."""
-    cameras = around()
-    grey = replace(scene, background=torch.full((3,), BEHIND))
-    found = torch.stack([render_picture(grey, cameras, i).color.clamp(0, 1) for i in range(VIEWS)])
-    return torch.nn.functional.avg_pool2d(found.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
-
-
-def _as_clay(scene: Scene) -> Scene:
-    above = torch.tensor([0.0, 0.0, 0.5])
-    return replace(scene, field=Lit(scene.field, above, 0.35, 0.025, GREY))
 
 
 def table(result: Judgement) -> str:

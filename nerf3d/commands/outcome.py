@@ -7,6 +7,7 @@ import torch
 
 from nerf3d.commands.judge import Judgement, judge, table
 from nerf3d.commands.mesh import mesh
+from nerf3d.commands.sides import SMOOTHING
 from nerf3d.console import say, tracked
 from nerf3d.core.paths import orbit_around
 from nerf3d.errors import InputError
@@ -46,7 +47,7 @@ def present(run: Run) -> Outcome:
     write_picture(run.folder / "preview.png", contact_sheet([color_picture(s.color) for s in seen], 4))
     try:
         check_solid(torch.stack([s.opacity for s in seen]))
-        mesh(run.folder, run.folder / "asset.glb", RESOLUTION, faces=0, texture=0)
+        mesh(run.folder, run.folder / "asset.glb", RESOLUTION, faces=0, texture=0, smoothing=SMOOTHING)
     except (InputError, Collapsed) as empty:
         return Outcome(run, None, str(empty))
     small = scene.cameras.scaled_to(192, 192)

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
 from nerf3d.assets import EVALUATOR
-from nerf3d.commands.judge import BEHIND, around, captions_beside
+from nerf3d.commands.judge import captions_beside
+from nerf3d.commands.sides import around, before_grey
 from nerf3d.commands.teaching import guidance_of
 from nerf3d.console import bar_of_points, say
 from nerf3d.data.load import load_capture
@@ -116,5 +116,4 @@ def _sides(mesh: Painted) -> torch.Tensor:
     """The evaluator's eight views (8 h w 3) of a mesh."""
     cameras, edges = around(), edges_of(mesh.faces)
     seen = torch.stack([draw(mesh.vertices, mesh.faces, edges, mesh.paint, cameras, i) for i in range(len(cameras))])
-    color = seen[..., :3] + (1 - seen[..., 3:]) * BEHIND
-    return F.avg_pool2d(color.permute(0, 3, 1, 2), 2).permute(0, 2, 3, 1)
+    return before_grey(seen)
