@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,8 +16,9 @@ from nerf3d.console import say, tracked
 from nerf3d.data.portrait import layers
 from nerf3d.data.portrait.boxes import face_boxes, lips_boxes
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
-from nerf3d.data.portrait.folder import Shots, write_transforms
+from nerf3d.data.portrait.folder import Shots, read_portrait, write_transforms
 from nerf3d.data.portrait.landmarks import Detector, height
+from nerf3d.data.portrait.layouts import LAYOUTS, add_layouts
 from nerf3d.data.portrait.mediapipe_faces import mediapipe_detector
 from nerf3d.data.portrait.pose import FOCAL, camera_to_head, consecutive, find_poses
 from nerf3d.data.portrait.preview import drawn
@@ -60,12 +61,14 @@ def prepare_avatar(
     features: str = LOG_MEL.name,
     face_model: Path | str | None = None,
     detector: Detector | None = None,
+    layouts: Collection[str] = (),
 ) -> Prepared:
     """Turn a film into frames, sound features, landmarks, mattes, layers and poses in the new folder `out`.
 
     `size` is the frames' width and height, 256 or 512. `features` is log-mel, mfcc or filter-bank, or the folder of a
     HuBERT or wav2vec 2.0 model. `face_model` is a face_landmarker.task, for MediaPipe wheels without models; `detector`
-    finds the faces in MediaPipe's place. The folder appears whole or not at all.
+    finds the faces in MediaPipe's place. `layouts` names other tools, "adnerf" or "radnerf", for which files are added
+    as `also_for` does. The folder appears whole or not at all.
 
     Raises InputError for what cannot be used: no face or two, no film, a folder that exists.
     """
@@ -73,6 +76,7 @@ def prepare_avatar(
     film, out = Path(film), Path(out)
     if size not in SIZES:
         raise InputError(f"frames of {size} pixels are not prepared; choose {' or '.join(map(str, SIZES))}")
+    _check(layouts)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists; choose another folder with --out, or remove it")
     contents = look_into_film(film)
@@ -82,6 +86,8 @@ def prepare_avatar(
     work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
     try:
         prepared = _prepare(contents, work, size, hearing, seer, out, started)
+        if layouts:
+            also_for(layouts, work, out.absolute())
         work.chmod(0o777 & ~_umask())
         os.replace(work, out)
     finally:
@@ -89,6 +95,24 @@ def prepare_avatar(
         seer.close()
     say(summary(prepared, contents))
     return prepared
+
+
+def also_for(layouts: Collection[str], data: Path | str, home: Path | None = None) -> None:
+    """Add to a prepared folder what the tools of "adnerf" or "radnerf" (ER-NeRF's too) want, see `data.portrait.layouts`.
+
+    Files that are there stay, so that it can be repeated. `home` is where the folder will be, if elsewhere.
+    """
+    _check(layouts)
+    portrait = read_portrait(data)
+    count = len(portrait.train) + len(portrait.held_out)
+    for _ in tracked(add_layouts(portrait, layouts, home), "other tools' files", count):
+        pass
+
+
+def _check(layouts: Collection[str]) -> None:
+    for name in layouts:
+        if name not in LAYOUTS:
+            raise InputError(f"there are no files for {name!r}; choose {' or '.join(LAYOUTS)}")
 
 
 def summary(prepared: Prepared, contents: Contents) -> str:

@@ -27,6 +27,7 @@ def _add_prepare(steps) -> None:  # type: ignore[no-untyped-def]
         "  nerf3d avatar prepare me.mov --out data/me --size 256 --features mfcc\n"
         "  nerf3d avatar prepare me.mp4 --out data/me --features models/hubert-base\n"
         "  nerf3d avatar prepare me.mp4 --out data/me --face-model models/face_landmarker.task\n"
+        "  nerf3d avatar prepare me.mp4 --out data/me --also adnerf --also radnerf\n"
         "\nLook at preview.mp4 in the folder before you go on. Film people only with their consent.",
         _prepare,
     )
@@ -46,12 +47,35 @@ def _add_prepare(steps) -> None:  # type: ignore[no-untyped-def]
         metavar="FILE",
         help="MediaPipe's face_landmarker.task, selfie_segmenter.tflite beside it, where its wheel carries no models",
     )
+    parser.add_argument(
+        "--also",
+        action="append",
+        choices=["adnerf", "radnerf"],
+        default=[],
+        help="add the files that AD-NeRF's tools want, or RAD-NeRF's and ER-NeRF's; to a DATA that is prepared already, too",
+    )
 
 
 def _prepare(arguments: argparse.Namespace) -> None:
-    from nerf3d.commands.prepare_avatar import prepare_avatar
+    from pathlib import Path
 
-    prepare_avatar(arguments.video, arguments.out, arguments.size, arguments.features, arguments.face_model)
+    from nerf3d.commands.prepare_avatar import also_for, prepare_avatar
+    from nerf3d.console import say
+
+    if arguments.also and Path(arguments.out, "transforms_train.json").is_file():
+        also_for(arguments.also, arguments.out)
+        say(
+            f"{arguments.out} was prepared before: the film was not looked at, only the files that were missing are added"
+        )
+        return
+    prepare_avatar(
+        arguments.video,
+        arguments.out,
+        arguments.size,
+        arguments.features,
+        arguments.face_model,
+        layouts=arguments.also,
+    )
 
 
 def _add_fit(steps) -> None:  # type: ignore[no-untyped-def]

@@ -17,15 +17,16 @@
     landmarks.npy           (frames, 478, 3): x, y in pixels and z; NaN in frames that were dropped
     preview.mp4             the frames with landmarks and sound, to look at
 
-Theirs may lack what is ours, and have the pictures in gt_imgs, com_imgs or head_imgs.
+Theirs may lack what is ours, and have the pictures in gt_imgs, com_imgs or head_imgs. What their transforms do not say of
+boxes, eyes and mouth is taken from ori_imgs/N.lms and au.csv; sound may be in aud_hu.npy, aud_eo.npy or aud_ds.npy. That
+theirs load ours, `data.portrait.layouts` adds the files which they want.
 """
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -33,12 +34,16 @@ from torch import Tensor
 from nerf3d.core import Cameras
 from nerf3d.data.files import read_json
 from nerf3d.data.frames import read_pose
+from nerf3d.data.portrait.boxes import face_boxes, lips_boxes
+from nerf3d.data.portrait.expression import eye_aspect_ratio, eye_openness, mouth
+from nerf3d.data.portrait.foreign import read_eyes, read_landmarks, sound_file, sound_rows, windows_around
+from nerf3d.data.portrait.ibug import mesh_of
 from nerf3d.data.sound_features import FeatureKind
 from nerf3d.data.video import FPS
 from nerf3d.errors import InputError
 
 TRAIN, HELD_OUT = "transforms_train.json", "transforms_val.json"
-PICTURES = ("ori_imgs", "gt_imgs", "com_imgs", "head_imgs")
+PICTURES, SUFFIXES = ("ori_imgs", "gt_imgs", "com_imgs", "head_imgs"), (".jpg", ".png")
 FOREIGN = "foreign"
 """The sound feature of data that does not say what it is."""
 
@@ -60,6 +65,10 @@ class Shots:
 
     def __getitem__(self, index: Any) -> "Shots":
         return Shots(*(getattr(self, field.name)[index] for field in fields(self)))
+
+    def __add__(self, other: "Shots") -> "Shots":
+        """These and then those."""
+        return Shots(*(torch.cat([getattr(self, field.name), getattr(other, field.name)]) for field in fields(self)))
 
     def to(self, device: torch.device | str) -> "Shots":
         return Shots(*(getattr(self, field.name).to(device) for field in fields(self)))
@@ -85,21 +94,21 @@ class Portrait:
         intrinsics = torch.tensor([self.focal, self.focal, *self.center]).expand(len(shots), 4)
         return Cameras(pose, intrinsics, torch.zeros(len(shots), 5), self.width, self.height)
 
-    def windows(self, shots: Shots) -> Float[Tensor, "n steps channels"]:
+    def windows(self, shots: Shots) -> Float[Tensor, "n 16 channels"]:
         """The sound around some frames; a frame after the sound's last row gets that row.
 
         Raises InputError where the portrait has no sound.
         """
-        if self.feature is None:
+        file = sound_file(self.folder)
+        if self.feature is None or file is None:
             raise InputError(
                 f"{self.folder} was prepared from a film without sound; prepare it again from one with sound"
             )
-        rows = _sound(self.folder / "aud.npy")
-        return torch.from_numpy(np.array(rows[shots.sound_id.clamp_max(len(rows) - 1).numpy()], dtype=np.float32))
+        return windows_around(sound_rows(file), shots.sound_id)
 
     def picture(self, number: int) -> Path:
         """The file of a frame. Raises InputError if there is none."""
-        for suffix in (".jpg", ".png"):
+        for suffix in SUFFIXES:
             file = self.pictures / f"{number}{suffix}"
             if file.is_file():
                 return file
@@ -158,22 +167,30 @@ def read_portrait(folder: Path | str) -> Portrait:
     document = read_json(folder / TRAIN)
     focal, cx, cy = (_number(document.get(key), folder / TRAIN, key) for key in ("focal_len", "cx", "cy"))
     other = read_json(folder / HELD_OUT) if (folder / HELD_OUT).is_file() else {"frames": []}
-    pictures = next((folder / name for name in PICTURES if (folder / name).is_dir()), None)
-    if pictures is None:
-        raise InputError(
-            f"{folder} has none of the folders {', '.join(PICTURES)}; copy the frames there as 0.jpg, 1.jpg, ..."
-        )
+    train, held_out = _shots(folder / TRAIN, document), _shots(folder / HELD_OUT, other)
+    shots = _completed(folder, train + held_out, round(2 * cx))
     return Portrait(
         folder,
-        pictures,
-        _shots(folder / TRAIN, document),
-        _shots(folder / HELD_OUT, other),
+        _pictures(folder, int(shots.picture_id[0])),
+        shots[: len(train)],
+        shots[len(train) :],
         focal,
         (cx, cy),
         round(2 * cx),
         round(2 * cy),
         _feature(folder, document),
     )
+
+
+def _pictures(folder: Path, number: int) -> Path:
+    """The first folder with a picture of this number; or the first at all, which will be said to lack it."""
+    there = [folder / name for name in PICTURES if (folder / name).is_dir()]
+    if not there:
+        raise InputError(
+            f"{folder} has none of the folders {', '.join(PICTURES)}; copy the frames there as 0.jpg, 1.jpg, ..."
+        )
+    holding = (p for p in there if any((p / f"{number}{suffix}").is_file() for suffix in SUFFIXES))
+    return next(holding, there[0])
 
 
 def _shots(file: Path, document: dict[str, Any]) -> Shots:
@@ -207,14 +224,34 @@ def _shots(file: Path, document: dict[str, Any]) -> Shots:
     )
 
 
+def _completed(folder: Path, shots: Shots, size: int) -> Shots:
+    """What the transforms leave open of boxes, eyes and mouth, from other tools' blinks and landmarks if there are any."""
+    eye = torch.where(shots.eye.isnan(), read_eyes(folder, shots.picture_id), shots.eye)
+    no_face, no_lips, no_mouth = shots.face[:, 2] == 0, shots.lips[:, 2] == 0, shots.mouth.isnan().any(-1)
+    if not bool((no_face | no_lips | no_mouth | eye.isnan()).any()):
+        return replace(shots, eye=eye)
+    points = read_landmarks(folder, shots.picture_id)
+    seen = points[:, 0, 0].isfinite()
+    mesh = mesh_of(points.nan_to_num(0.0))
+    ratio = torch.where(seen, eye_aspect_ratio(mesh), torch.nan)
+    opened = eye_openness(ratio, float(ratio.nanmedian()))
+    return replace(
+        shots,
+        face=torch.where((no_face & seen)[:, None], face_boxes(mesh, size), shots.face),
+        lips=torch.where((no_lips & seen)[:, None], lips_boxes(mesh, size), shots.lips),
+        eye=torch.where(eye.isnan(), opened, eye),
+        mouth=torch.where((no_mouth & seen)[:, None], mouth(mesh), shots.mouth),
+    )
+
+
 def _feature(folder: Path, document: dict[str, Any]) -> FeatureKind | None:
-    """What aud.npy holds: as the data says, or "foreign" with its channels."""
-    file = folder / "aud.npy"
-    if not file.is_file():
+    """What the sound's rows hold: as the data says of aud.npy, or "foreign" with its channels."""
+    file = sound_file(folder)
+    if file is None:
         return None
-    channels = _sound(file).shape[2]
+    channels = sound_rows(file).shape[2]
     said = document.get("sound_feature")
-    if not isinstance(said, dict):
+    if not isinstance(said, dict) or file.name != "aud.npy":
         return FeatureKind(FOREIGN, channels)
     try:
         kind = FeatureKind(**said)
@@ -225,18 +262,6 @@ def _feature(folder: Path, document: dict[str, Any]) -> FeatureKind | None:
     if kind.channels != channels:
         raise InputError(f"{file} has {channels} channels where {TRAIN} says {kind}; prepare the film again")
     return kind
-
-
-def _sound(file: Path) -> np.ndarray:
-    try:
-        rows = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file} is not a whole .npy file of numbers ({error}); prepare the film again") from None
-    if rows.ndim != 3 or rows.dtype.kind != "f" or len(rows) == 0:
-        raise InputError(
-            f"{file} has the shape {rows.shape}, and (frames, steps, channels) is needed; prepare it again"
-        )
-    return rows
 
 
 def _number(value: Any, file: Path, key: str) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from PIL import Image
 from torch import Tensor
 
@@ -66,6 +66,20 @@ def load_plate(portrait: Portrait, side: int) -> UInt8[Tensor, "h w 3"]:
     """The background without the person; mid grey where the data has none."""
     plate = _plate(portrait, side)
     return torch.full((side, side, 3), 128, dtype=torch.uint8) if plate is None else plate
+
+
+def load_parts(
+    portrait: Portrait, number: int
+) -> tuple[UInt8[Tensor, "h w 3"], Bool[Tensor, "h w"], Bool[Tensor, "h w"]]:
+    """A frame at its own size, and where its parsing says head, and torso (which the neck belongs to): hard borders.
+
+    Raises InputError as `load_footage` does. The portrait's frames are square.
+    """
+    size, side = (portrait.width, portrait.height), portrait.width
+    frame = _picture(portrait.picture(number), "RGB", size, side)
+    parts = _picture(portrait.folder / "parsing" / f"{number}.png", "RGB", size, side, smooth=False).int()
+    head = _is(parts, HEAD)
+    return frame, head, ~_is(parts, BACKGROUND) & ~head
 
 
 def _plate(portrait: Portrait, side: int) -> UInt8[Tensor, "h w 3"] | None:
