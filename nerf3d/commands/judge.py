@@ -14,7 +14,8 @@ from nerf3d.data.world.model import shape
 from nerf3d.data.world.nouns import named, nouns
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.export.surface import largest_components, surface_of
+from nerf3d.export.seen import seen_surface
+from nerf3d.export.surface import largest_components
 from nerf3d.files import write_json
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.mesh import MeshHealth, health
@@ -56,7 +57,7 @@ def judge(run: Run) -> Judgement:
     prompt = run.config.source
     scene, step = load_scene(run)
     known = understand(prompt)
-    surface = largest_components(surface_of(scene.field, scene.box, RESOLUTION), 0.01)
+    surface = largest_components(seen_surface(scene.field, scene.box, RESOLUTION), 0.01)
     colored, clay = in_color(scene), as_clay(surface)
     result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
     if known is not None:

@@ -16,6 +16,7 @@ from nerf3d.export.depth import all_around, depth_pictures
 from nerf3d.export.formats import check_format, write_asset
 from nerf3d.export.frame import Frame, Origin, length, put
 from nerf3d.export.fusion import fused_surface
+from nerf3d.export.seen import seen_surface
 from nerf3d.export.surface import Surface, surface_of
 from nerf3d.export.weld import welded
 from nerf3d.metrics.mesh import health
@@ -40,7 +41,7 @@ def mesh(
     unit: str = "1m",
     up: str | None = None,
     origin: str | None = None,
-    source: str = "density",
+    source: str | None = None,
     refine: float | None = None,
 ) -> Asset:
     """Write the surface of a run as .glb, .usdz, .obj, .ply or .stl.
@@ -54,8 +55,9 @@ def mesh(
     its world; what was made of a prompt stands on the ground, one unit tall. `unit` is how long a unit is, `up` the
     file's upward axis (y or z), `origin` one of scene, base and center.
 
-    `source` is what the surface is made of: "density" (a field of distances gives its zero set), or "depth", as the run's
-    own cameras see it (what was made of a prompt is looked at from all around): open where none of them looked.
+    `source` is what the surface is made of: "density" (a field of distances gives its zero set), "sight", how far light
+    goes in from all sides, or "depth", as the run's own cameras see it (what was made of a prompt is looked at from all
+    around): open where none of them looked. None: sight for what was made of a prompt, else density.
 
     `refine` minutes are spent on bringing vertices and colours nearer to the run's photographs, or its prompt (None: none).
 
@@ -64,19 +66,23 @@ def mesh(
     path = Path(out)
     check_format(path)  # before the work, not after it
     _check(resolution, level, smallest, box)
-    _check_source(source, level)
     looks = _looks(path, faces, texture, smoothing, smallest)
     opened = open_run(Path(run))
     generated = isinstance(opened.config.recipe, Text)
+    source = source or ("sight" if generated and level is None else "density")
+    _check_source(source, level)
     frame = _frame(generated, unit, up, origin)
     better = None if refine is None else refiner(opened, path, refine)
     scene, step = load_scene(opened)
     part = scene.box if box is None else Box(torch.tensor(box[:3]), torch.tensor(box[3:]))
     if source == "depth":
-        surface = _seen_surface(scene, part, resolution, generated)
+        surface = _depth_surface(scene, part, resolution, generated)
     else:
         with bar_of_points("surface") as show:
-            surface = surface_of(scene.field, part, resolution, level, show)
+            if source == "sight":
+                surface = seen_surface(scene.field, part, resolution, show)
+            else:
+                surface = surface_of(scene.field, part, resolution, level, show)
     with bar_of_points("textures") as show:
         asset, notes = make_asset(surface, scene.field, scene.up, looks, show, better)
     facts = {"made_by": f"nerf3d, step {step}", "level": f"{surface.level:.6g}"}
@@ -88,7 +94,7 @@ def mesh(
     return asset
 
 
-def _seen_surface(scene: Scene, part: Box, resolution: int, generated: bool) -> Surface:
+def _depth_surface(scene: Scene, part: Box, resolution: int, generated: bool) -> Surface:
     with bar_of_points("depth") as show:
         pictures = depth_pictures(scene, all_around(scene.cameras) if generated else scene.cameras, show)
     with bar_of_points("surface") as show:
@@ -128,10 +134,10 @@ def _frame(generated: bool, unit: str, up: str | None, origin: str | None) -> Fr
 
 
 def _check_source(source: str, level: float | None) -> None:
-    if source not in ("density", "depth"):
-        raise InputError(f"there is no surface from {source!r}; choose density or depth")
-    if source == "depth" and level is not None:
-        raise InputError("a --level is a density, and a surface from depth has none; leave one of the two away")
+    if source not in ("density", "sight", "depth"):
+        raise InputError(f"there is no surface from {source!r}; choose density, sight or depth")
+    if source != "density" and level is not None:
+        raise InputError(f"a --level is a density, and a surface from {source} has none; leave one of the two away")
 
 
 def _check(

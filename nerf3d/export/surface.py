@@ -45,7 +45,7 @@ class Surface:
     """A triangle mesh in the world's own frame and units, on the CPU; the faces' corners run anticlockwise seen from
     outside.
 
-    `level` is the density on the surface (0 where a signed distance was asked), `cell` the longest side of a cell of the
+    `level` is the density on the surface (0 where something else decided), `cell` the longest side of a cell of the
     lattice that it was found on.
     """
 
@@ -153,7 +153,7 @@ def _mesh(
     """Vertices in the world, and faces, from the field's answers at the nodes."""
     value = (nodes > 0).float()  # 0 or deep inside where nobody asked
     value[asked] = value_of(nodes[asked])
-    value = _fill_cavities(value)
+    value = fill_cavities(value)
     vertices, faces = march(value)
     vertices = refine(ask, lattice, value, asked, vertices, value_of)
     return lattice.to_world(vertices).float().cpu(), faces
@@ -169,7 +169,7 @@ def off_the_half(v: Tensor) -> Tensor:
     return torch.where((v - 0.5).abs() < 1e-3, torch.where(v >= 0.5, 0.501, 0.499), v)
 
 
-def _fill_cavities(value: Float32[Tensor, "i j k"]) -> Float32[Tensor, "i j k"]:
+def fill_cavities(value: Float32[Tensor, "i j k"]) -> Float32[Tensor, "i j k"]:
     """Set all outside nodes to inside that cannot be reached from outside the box by a path three nodes wide.
 
     Nobody sees what is in there, no photograph says anything about it, and a field's noise puts thousands of bubbles

@@ -42,9 +42,9 @@ def add_export(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument(
         "--from",
         dest="source",
-        choices=["density", "depth"],
-        default="density",
-        help="density: closed bodies; depth: what the cameras see, open where none looked (density)",
+        choices=["density", "sight", "depth"],
+        help="density: closed bodies; sight: soft ones, as far as light goes in; depth: what the cameras see, open where "
+        "none looked (sight for what was made of a prompt, else density)",
     )
     parser.add_argument("--level", type=float, help="the density that counts as the surface (found automatically)")
     parser.add_argument(
