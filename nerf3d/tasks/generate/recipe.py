@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 
 from nerf3d.core.schedules import Constant, Decay, Schedule
+from nerf3d.models.critic import CriticConfig
+from nerf3d.models.generator import TriPlaneGeneratorConfig
 from nerf3d.models.object_autoencoder import ObjectAutoencoderConfig
+from nerf3d.models.picture_encoder import PictureEncoderConfig
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,44 @@ class DiffAE:
     opacity_weight: float = 0.5
     rate: Schedule = Decay(2e-3, 2e-4)
     warmup: int = 50
+    steps: int | None = None
+    minutes: float | None = 30.0
+    """The run ends at whichever comes first; at least one of the two is needed."""
+
+
+@dataclass(frozen=True)
+class EG3D:
+    """Tri-planes from a style generator, against a critic: EG3D in small."""
+
+    generator: TriPlaneGeneratorConfig = TriPlaneGeneratorConfig(
+        z=64,
+        w=128,
+        channels=(128, 128, 64, 64),
+        plane_features=16,
+        decoder_width=32,
+        color_channels=3,
+        pose=0,
+        noise=False,
+    )
+    critic: CriticConfig = CriticConfig(channels=(128, 128, 64, 32), picture_channels=4, condition=25)
+    reader: PictureEncoderConfig = PictureEncoderConfig(channels=(64, 64, 32, 32), code=64)
+    batch: int = 16
+    samples: int = 16
+    """On each ray, between where it enters the box and where it leaves it."""
+    sharp: float = 0.5
+    """Until this share of the run pictures are compared at half their size."""
+    r1: float = 1.0
+    r1_every: int = 8
+    read: float = 1.0
+    """How much it counts that the code can be read from the picture."""
+    smooth: float = 0.01
+    smooth_points: int = 512
+    smooth_scenes: int = 4
+    keep: float = 0.995
+    """Of the running mean, in a step."""
+    rate: Schedule = Constant(2e-3)
+    critic_rate: Schedule = Constant(2e-3)
+    warmup: int = 20
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
