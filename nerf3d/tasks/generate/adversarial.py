@@ -41,8 +41,8 @@ class Makers(nn.Module):
         """Let the running mean come nearer to the generator: mean = keep mean + (1 - keep) generator."""
         for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
             mean.lerp_(now, 1 - keep)
-        for mean, now in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            mean.copy_(now)
+        for kept, there in zip(self.average.buffers(), self.generator.buffers(), strict=True):
+            kept.copy_(there)
 
 
 class AdversarialTask(nn.Module):
