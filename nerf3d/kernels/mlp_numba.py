@@ -12,7 +12,7 @@ the number of threads.
 import numpy as np
 from numba import njit, prange
 
-from nerf3d.kernels.simd import LANES, VECTORS, outer_1x4, outer_4x4, product_1, product_4, product_8
+from nerf3d.kernels.simd import LANES, TALL, THICK, VECTORS, outer_1, outer_thick, product_1, product_4, product_tall
 
 BLOCK = 128
 PART = 1024
@@ -24,9 +24,9 @@ def _multiply(w, w_at, w_row, w_column, rows, inner, x, x_at, y, y_at):
     """y = w x for one block; the strides say whether w is taken as it is or transposed."""
     for p in range(0, BLOCK, TILE):
         r = 0
-        while r + 8 <= rows:
-            product_8(w, w_at + r * w_row, w_row, w_column, x, x_at + p, BLOCK, y, y_at + r * BLOCK + p, BLOCK, inner)
-            r += 8
+        while r + TALL <= rows:
+            product_tall(w, w_at + r * w_row, w_row, w_column, x, x_at + p, BLOCK, y, y_at + r * BLOCK + p, BLOCK, inner)
+            r += TALL
         while r + 4 <= rows:
             product_4(w, w_at + r * w_row, w_row, w_column, x, x_at + p, BLOCK, y, y_at + r * BLOCK + p, BLOCK, inner)
             r += 4
@@ -40,13 +40,13 @@ def _accumulate(y, y_at, rows, x, x_at, columns, w, w_at):
     """w += y x^T for one block, w being (rows, columns)."""
     for c in range(0, columns - columns % 4, 4):
         r = 0
-        while r + 4 <= rows:
+        while r + THICK <= rows:
             at = w_at + r * columns + c
-            outer_4x4(y, y_at + r * BLOCK, BLOCK, x, x_at + c * BLOCK, BLOCK, w, at, columns, BLOCK)
-            r += 4
+            outer_thick(y, y_at + r * BLOCK, BLOCK, x, x_at + c * BLOCK, BLOCK, w, at, columns, BLOCK)
+            r += THICK
         while r < rows:
             at = w_at + r * columns + c
-            outer_1x4(y, y_at + r * BLOCK, BLOCK, x, x_at + c * BLOCK, BLOCK, w, at, columns, BLOCK)
+            outer_1(y, y_at + r * BLOCK, BLOCK, x, x_at + c * BLOCK, BLOCK, w, at, columns, BLOCK)
             r += 1
     for c in range(columns - columns % 4, columns):
         for r in range(rows):

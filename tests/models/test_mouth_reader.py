@@ -9,7 +9,7 @@ from torch import Tensor
 
 from nerf3d.errors import InputError
 from nerf3d.models import mouth_reader
-from nerf3d.models.mouth_reader import RIDGE, WIDTH, MouthReader
+from nerf3d.models.mouth_reader import APART, MOST_GAIN, RIDGE, WIDTH, MouthReader
 
 
 def speech(frames: int, channels: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -43,8 +43,33 @@ def test_it_is_the_formula() -> None:
     kernel = np.exp(-((own / median) ** 2) / WIDTH) + RIDGE * np.eye(60)
     y = mouths.double().numpy()
     weights = np.linalg.solve(kernel, y - y.mean(0))
-    expected = y.mean(0) + np.exp(-((distances(compared(new), compared(windows)) / median) ** 2) / WIDTH) @ weights
-    np.testing.assert_allclose(reader(new).numpy(), expected, atol=2e-3)
+    read = np.exp(-((distances(compared(new), compared(windows)) / median) ** 2) / WIDTH) @ weights
+    guesses = np.empty_like(y)
+    for begin in range(0, 60, 12):
+        part = np.arange(begin, begin + 12)
+        others = np.array([i for i in range(60) if i < begin - APART or i > begin + 11 + APART])
+        mean = y[others].mean(0)
+        guesses[part] = mean + kernel[np.ix_(part, others)] @ np.linalg.solve(kernel[np.ix_(others, others)], y[others] - mean)
+    gain = (y.std(0) / guesses.std(0)).clip(1, MOST_GAIN)
+    expected = y.mean(0) + gain * read
+    np.testing.assert_allclose(reader(new).numpy(), expected, atol=4e-3)
+
+
+def test_what_it_reads_spreads_as_far_as_the_truth() -> None:
+    windows, mouths = speech(900, 2)
+    noisy = mouths[:800] + torch.randn(800, 2, generator=torch.Generator().manual_seed(5))
+    reader = MouthReader(2, 800)
+    reader.learn(windows[:800], noisy)
+    assert bool((reader.gain > 1.1).all())
+    spread = reader(windows[800:]).std(0) / noisy.std(0)
+    assert bool(((spread > 0.8) & (spread < 1.4)).all())
+
+
+def test_a_sound_that_says_nothing_does_not_make_it_rave() -> None:
+    windows, mouths = speech(400, 2)
+    reader = MouthReader(2, 400)
+    reader.learn(windows, mouths[torch.randperm(400, generator=torch.Generator().manual_seed(1))])
+    assert float(reader.gain.max()) <= MOST_GAIN
 
 
 def test_it_reads_what_it_has_not_heard() -> None:

@@ -51,7 +51,8 @@ class Avatar:
 
     head: Heads = HeadConfig()
     torso: TorsoConfig = TorsoConfig()
-    sampler: Occupancy = Occupancy(resolution=64, steps_per_side=128)
+    sampler: Occupancy = Occupancy(resolution=64, steps_per_side=128, finer=1.0)
+    """Steps twice as fine made films of a head 0.001 dB better, and took 1.8 times as long."""
     rays: Rays = Rays()
     rate: Schedule = Decay(1e-2, 1e-3)
     """Of grids."""

@@ -27,6 +27,8 @@ LESSON = 32
 FIRST_SHARE, LEAST_SHARE = 0.1, 0.02
 AROUND, CHIN = 0.2, 0.75
 """By which share of their size the box of the face is grown for rays, and that of the lips to where the sound may go."""
+LOOK = 0.3
+"""The share of rays on the eyes in frames in which they are shut: a blink is a few pixels for a moment."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ class AvatarTask(nn.Module):
         self.cameras = likeness.cameras(likeness.shots.camera_to_head)
         self.poses = pose_numbers(likeness.shots.camera_to_head)
         self.mouth = losses.standardised(likeness.shots.mouth)
-        self.often = losses.often(likeness.shots.eye)
+        self.often = losses.often(likeness.shots.eye, self.mouth)
         self.spread = film.sound.flatten(0, 2).std(0)
         if self.scenery.reader is not None:
             windows = film.sound[:, BEFORE]
@@ -163,8 +165,11 @@ class AvatarTask(nn.Module):
         count = round(wanted.count * float(self.pace.share))
         patch = wanted.patch if polishing else 0
         on_lips, anywhere = round(wanted.lips * count), round(wanted.anywhere * count)
-        counts = (max(on_lips - patch**2, 0), max(count - on_lips - anywhere, 1), anywhere)
-        drawn = [pixels.within(box, n, rng) for box, n in zip((lips, face, whole), counts)]
+        on_eyes = round(LOOK * count) if float(shots.eye[frame]) < 0.5 and int(shots.face[frame, 2]) else 0
+        on_face = max(count - on_lips - anywhere - on_eyes, 1)
+        boxes = (lips, face, pixels.eyes(shots.face[frame]), whole)
+        counts = (max(on_lips - patch**2, 0), on_face, on_eyes, anywhere)
+        drawn = [pixels.within(box, n, rng) for box, n in zip(boxes, counts) if n]
         x, y = torch.cat([pixels.square(lips, patch, whole, rng), *drawn]).unbind(-1)
         return Batch(
             rays=self.cameras.rays_at(torch.full_like(x, frame), torch.stack([x, y], -1) + 0.5),

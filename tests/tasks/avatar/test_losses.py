@@ -130,11 +130,11 @@ def test_blinks_are_a_tenth_of_all_looks() -> None:
     eye = torch.ones(500)
     eye[[7, 8, 300]] = 0.1
     eye[20] = torch.nan
-    weight = losses.often(eye)
+    weight = losses.often(eye, torch.zeros(len(eye), 2))
     assert float(weight[[7, 8, 300]].sum() / weight.sum()) == pytest.approx(0.1)
     assert weight[20] == weight[0] == 1.0
-    assert torch.equal(losses.often(torch.ones(9)), torch.ones(9))
-    assert torch.equal(losses.often(torch.zeros(9)), torch.ones(9))  # always shut: none of them is rare
+    assert torch.equal(losses.often(torch.ones(9), torch.zeros(9, 2)), torch.ones(9))
+    assert torch.equal(losses.often(torch.zeros(9), torch.zeros(9, 2)), torch.ones(9))  # always shut: none of them is rare
 
 
 def test_disturbed_sound_has_the_noise_that_it_says() -> None:
