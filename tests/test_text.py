@@ -53,7 +53,7 @@ class WantsABall:
 @pytest.fixture
 def ball(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "guidance_of", lambda *_: WantsABall())
-    monkeypatch.setattr("nerf3d.commands.outcome.FRAMES", 3)
+    monkeypatch.setattr("nerf3d.commands.turntable.FRAMES", 3)
     monkeypatch.setattr("nerf3d.commands.outcome.RESOLUTION", 32)
     monkeypatch.setattr("nerf3d.tasks.text.scenery.WATCH_SIZE", 64)
     monkeypatch.setattr("nerf3d.commands.outcome.judge", lambda run: Judgement(run.config.source, 0, HEALTH))

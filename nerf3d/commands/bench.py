@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from nerf3d.assets import PROMPTS
 from nerf3d.commands.judge import Judgement, judged
+from nerf3d.commands.side_by_side import MOST_JOBS, Job, side_by_side
 from nerf3d.commands.text import check_prompt, text
 from nerf3d.console import say
 from nerf3d.errors import InputError
@@ -43,25 +45,78 @@ def bench_text(
     prior: str | None = None,
     settings: tuple[str, ...] = (),
     seed: int = 0,
+    jobs: int = 1,
 ) -> list[Row]:
     """Run every prompt of a file (None: the list that comes with the program), judge it, and write table.json and
     sheet.png into `out`. What is there already is not done again: a stopped bench goes on where it was.
+
+    `jobs` prompts are run at once, each in a process with its share of the cores; what they say goes to NN.log.
     """
     folder = Path(out)
-    rows: list[Row] = []
-    for index, prompt in enumerate(read_prompts(prompts or PROMPTS / "bench.txt")):
-        run = folder / f"{index:02d}"
-        row = _known(run, prompt)
-        if row is None:
-            started = time.perf_counter()
-            outcome = text(prompt.text, run, prior, None, settings, seed=seed, resume=(run / "config.yaml").exists())
-            seconds = time.perf_counter() - started
-            row = Row(prompt.text, prompt.unseen, seconds, outcome.judgement)
-            write_json(run / "row.json", {"seconds": seconds, "failed": row.judgement is None})
-        rows.append(row)
+    if not 1 <= jobs <= MOST_JOBS:
+        raise InputError(f"{jobs} prompts cannot be run at once; give a number from 1 to {MOST_JOBS}")
+    wanted = read_prompts(prompts or PROMPTS / "bench.txt")
+    runs = [folder / f"{index:02d}" for index in range(len(wanted))]
+    rows = [_known(run, prompt) for run, prompt in zip(runs, wanted)]
+    for row in rows:
+        if row is not None:
+            say(line(row))
+    missing = [index for index, row in enumerate(rows) if row is None]
+    options = _Options(prior, settings, seed)
+    done = _one_by_one(missing, wanted, runs, options) if jobs == 1 else _at_once(missing, wanted, runs, options, jobs)
+    for index, seconds, judgement in done:
+        row = Row(wanted[index].text, wanted[index].unseen, seconds, judgement)
+        write_json(runs[index] / "row.json", {"seconds": seconds, "failed": judgement is None})
+        rows[index] = row
         say(line(row))
         _write(folder, rows)
-    return rows
+    _write(folder, rows)
+    return [row for row in rows if row is not None]
+
+
+@dataclass(frozen=True)
+class _Options:
+    """As in `nerf3d text`."""
+
+    prior: str | None
+    settings: tuple[str, ...]
+    seed: int
+
+
+Done = Iterator[tuple[int, float, Judgement | None]]
+
+
+def _one_by_one(missing: list[int], prompts: list[Prompt], runs: list[Path], options: _Options) -> Done:
+    for index in missing:
+        run, started = runs[index], time.perf_counter()
+        resume = (run / "config.yaml").exists()
+        outcome = text(
+            prompts[index].text, run, options.prior, None, options.settings, seed=options.seed, resume=resume
+        )
+        yield index, time.perf_counter() - started, outcome.judgement
+
+
+def _at_once(missing: list[int], prompts: list[Prompt], runs: list[Path], options: _Options, jobs: int) -> Done:
+    work = [Job(_arguments(prompts[i].text, runs[i], options), runs[i].with_suffix(".log")) for i in missing]
+    for ended in side_by_side(work, jobs):
+        index, job = missing[ended.index], work[ended.index]
+        if ended.code not in (0, 1):
+            last = (job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"])[
+                -1
+            ]
+            raise InputError(f"{prompts[index].text!r} ended with: {last.removeprefix('nerf3d: ')} ({job.log})")
+        yield index, ended.seconds, judged(runs[index]) if ended.code == 0 else None
+
+
+def _arguments(prompt: str, run: Path, options: _Options) -> tuple[str, ...]:
+    said = ["text", "--out", str(run)]
+    if (run / "config.yaml").exists():
+        return (*said, "--resume", "--", prompt)
+    if options.prior is not None:
+        said += ["--prior", options.prior]
+    for setting in options.settings:
+        said += ["--set", setting]
+    return (*said, "--seed", str(options.seed), "--", prompt)
 
 
 def read_prompts(file: Path) -> list[Prompt]:
@@ -124,10 +179,17 @@ def _known(run: Path, prompt: Prompt) -> Row | None:
     return Row(prompt.text, prompt.unseen, data["seconds"], None if data["failed"] else judged(run))
 
 
-def _write(folder: Path, rows: list[Row]) -> None:
-    table = {"mean": summary(rows), "prompts": [asdict(row) for row in rows]}
+def _write(folder: Path, rows: Sequence[Row | None]) -> None:
+    """The table and the sheet of what is there so far."""
+    there = [row for row in rows if row is not None]
+    table = {"mean": summary(there), "prompts": [asdict(row) for row in there]}
     write_json(folder / "table.json", table)
-    pictures = [p for i in range(len(rows)) for p in _pictures(folder / f"{i:02d}" / "media" / "evaluation.png")]
+    pictures = [
+        p
+        for i, row in enumerate(rows)
+        if row is not None
+        for p in _pictures(folder / f"{i:02d}" / "media" / "evaluation.png")
+    ]
     write_picture(folder / "sheet.png", contact_sheet(pictures, 12))
 
 

@@ -8,16 +8,14 @@ import torch
 from nerf3d.commands.judge import Judgement, judge, table
 from nerf3d.commands.mesh import mesh
 from nerf3d.commands.sides import SMOOTHING
-from nerf3d.console import say, tracked
-from nerf3d.core.paths import orbit_around
+from nerf3d.commands.turntable import write_turntable
+from nerf3d.console import say
 from nerf3d.errors import InputError
-from nerf3d.export.film import write_film
-from nerf3d.export.pictures import color_picture, contact_sheet, normal_picture, write_picture
+from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.render.picture import render_picture
 from nerf3d.runs import Run, load_scene
 from nerf3d.tasks.text.collapse import Collapsed, check_solid
 
-FRAMES, FPS = 60, 20.0
 RESOLUTION = 128
 
 
@@ -38,7 +36,7 @@ class Outcome:
 
 
 def present(run: Run) -> Outcome:
-    """Write turntable.mp4 (colours beside normals), preview.png, asset.glb and metrics.json into the run.
+    """Write turntable.mp4 (colours beside the mesh's normals), preview.png, asset.glb and metrics.json into the run.
 
     What cannot be an object (see `tasks.text.collapse`) gets a preview only.
     """
@@ -47,20 +45,10 @@ def present(run: Run) -> Outcome:
     write_picture(run.folder / "preview.png", contact_sheet([color_picture(s.color) for s in seen], 4))
     try:
         check_solid(torch.stack([s.opacity for s in seen]))
-        mesh(run.folder, run.folder / "asset.glb", RESOLUTION, faces=0, texture=0, smoothing=SMOOTHING)
+        asset = mesh(run.folder, run.folder / "asset.glb", RESOLUTION, faces=0, texture=0, smoothing=SMOOTHING)
     except (InputError, Collapsed) as empty:
         return Outcome(run, None, str(empty))
-    small = scene.cameras.scaled_to(192, 192)
-    poses = orbit_around(small, scene.up, FRAMES)
-    around = type(small)(poses, small.intrinsics[:1].expand(FRAMES, 4), torch.zeros(FRAMES, 5), 192, 192)
-
-    def frames():  # type: ignore[no-untyped-def]
-        for i in tracked(range(FRAMES), "turntable", FRAMES):
-            seen = render_picture(scene, around, i, normals=True)
-            assert seen.normal is not None
-            yield torch.cat([color_picture(seen.color), normal_picture(seen.normal, seen.opacity)], 1)
-
-    write_film(run.folder / "turntable.mp4", frames(), FPS)
+    write_turntable(run.folder / "turntable.mp4", scene, asset)
     judgement = judge(run)
     say(table(judgement))
     say(f"turntable.mp4, preview.png, asset.glb and metrics.json are in {run.folder}")

@@ -25,7 +25,9 @@ def _multiply(w, w_at, w_row, w_column, rows, inner, x, x_at, y, y_at):
     for p in range(0, BLOCK, TILE):
         r = 0
         while r + TALL <= rows:
-            product_tall(w, w_at + r * w_row, w_row, w_column, x, x_at + p, BLOCK, y, y_at + r * BLOCK + p, BLOCK, inner)
+            product_tall(
+                w, w_at + r * w_row, w_row, w_column, x, x_at + p, BLOCK, y, y_at + r * BLOCK + p, BLOCK, inner
+            )
             r += TALL
         while r + 4 <= rows:
             product_4(w, w_at + r * w_row, w_row, w_column, x, x_at + p, BLOCK, y, y_at + r * BLOCK + p, BLOCK, inner)

@@ -2,7 +2,7 @@
 
 import argparse
 
-from nerf3d.options.common import command
+from nerf3d.options.common import command, positive
 
 
 def add_bench(commands) -> None:  # type: ignore[no-untyped-def]
@@ -10,7 +10,7 @@ def add_bench(commands) -> None:  # type: ignore[no-untyped-def]
         commands,
         "bench",
         "run a whole list of prompts, and put figures and pictures of all in one place",
-        "  nerf3d bench text\n  nerf3d bench text --prompts mine.txt --out runs/mine",
+        "  nerf3d bench text\n  nerf3d bench text --prompts mine.txt --out runs/mine --jobs 4",
         _bench,
     )
     parser.add_argument("story", choices=["text"], help="what to run")
@@ -19,6 +19,8 @@ def add_bench(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--prior", metavar="NAME", help="as in `nerf3d text`")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="change the recipe")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the runs (0)")
+    jobs = "prompts at once, which share the cores (1): with one core each, all together are done sooner"
+    parser.add_argument("--jobs", metavar="N", type=positive, default=1, help=jobs)
 
 
 def _bench(arguments: argparse.Namespace) -> None:
@@ -30,6 +32,6 @@ def _bench(arguments: argparse.Namespace) -> None:
     from nerf3d.commands.bench import bench_text, summary
 
     prompts = Path(arguments.prompts) if arguments.prompts else None
-    rows = bench_text(prompts, arguments.out, arguments.prior, tuple(arguments.set), arguments.seed)
+    rows = bench_text(prompts, arguments.out, arguments.prior, tuple(arguments.set), arguments.seed, arguments.jobs)
     for name, value in summary(rows).items():
         print(f"{name:26} {'-' if value is None else f'{value:.3f}'}")

@@ -49,7 +49,9 @@ def test_it_is_the_formula() -> None:
         part = np.arange(begin, begin + 12)
         others = np.array([i for i in range(60) if i < begin - APART or i > begin + 11 + APART])
         mean = y[others].mean(0)
-        guesses[part] = mean + kernel[np.ix_(part, others)] @ np.linalg.solve(kernel[np.ix_(others, others)], y[others] - mean)
+        guesses[part] = mean + kernel[np.ix_(part, others)] @ np.linalg.solve(
+            kernel[np.ix_(others, others)], y[others] - mean
+        )
     gain = (y.std(0) / guesses.std(0)).clip(1, MOST_GAIN)
     expected = y.mean(0) + gain * read
     np.testing.assert_allclose(reader(new).numpy(), expected, atol=4e-3)

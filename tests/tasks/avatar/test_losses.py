@@ -134,7 +134,9 @@ def test_blinks_are_a_tenth_of_all_looks() -> None:
     assert float(weight[[7, 8, 300]].sum() / weight.sum()) == pytest.approx(0.1)
     assert weight[20] == weight[0] == 1.0
     assert torch.equal(losses.often(torch.ones(9), torch.zeros(9, 2)), torch.ones(9))
-    assert torch.equal(losses.often(torch.zeros(9), torch.zeros(9, 2)), torch.ones(9))  # always shut: none of them is rare
+    assert torch.equal(
+        losses.often(torch.zeros(9), torch.zeros(9, 2)), torch.ones(9)
+    )  # always shut: none of them is rare
 
 
 def test_disturbed_sound_has_the_noise_that_it_says() -> None:
