@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="nerf3d",
-        description="Photographs in; a radiance field, a film, a mesh and honest figures out.",
-        epilog="Begin with: nerf3d fit FOLDER_WITH_PHOTOGRAPHS --max-minutes 3",
+        description="A prompt, photographs or a film of a speaker in; a radiance field, a mesh and honest figures out.",
+        epilog="Begin with: nerf3d text 'a blue mushroom', or nerf3d fit FOLDER_WITH_PHOTOGRAPHS --max-minutes 3",
     )
     parser.add_argument("--version", action="version", version=f"nerf3d {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")

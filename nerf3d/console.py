@@ -27,13 +27,16 @@ class Lines:
     def __init__(self, title: str) -> None:
         self._title = title
         self._begin = self._said = time.monotonic()
+        self._before = 0
 
     def show(self, done: int, needed: int) -> None:
         now = time.monotonic()
-        if now - self._said >= self.EVERY and 0 < done < needed:
+        if now - self._said >= self.EVERY and self._before < done < needed:
             self._said = now
-            left = (now - self._begin) * (needed - done) / done
+            left = (now - self._begin) * (needed - done) / (done - self._before)
             say(f"{self._title} {100 * done / needed:.0f} %, {left:.0f} s left")
+        if self._before == 0:  # the first piece may have to compile: the others say how long it takes
+            self._begin, self._before = now, done
 
 
 def tracked(items: Iterable[T], title: str, total: int) -> Iterator[T]:

@@ -64,7 +64,9 @@ def test_rows_stand_in_the_order_of_the_list(tmp_path: Path, monkeypatch: pytest
     assert bench.bench_text(*given) == rows
     assert asked == []  # what is done is not done again
     (tmp_path / "out" / "02" / "row.json").unlink()
-    with pytest.raises(InputError, match="holds a run already"):  # the stand-in begins a run anew; the command goes on with it
+    with pytest.raises(
+        InputError, match="holds a run already"
+    ):  # the stand-in begins a run anew; the command goes on with it
         bench.bench_text(*given)
     assert asked == [("text", "--out", str(tmp_path / "out" / "02"), "--resume", "--", "a --blue cone")]
 

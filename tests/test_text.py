@@ -244,3 +244,10 @@ def test_means_of_a_bench_count_failures_as_wrong() -> None:
     assert mean["seconds"] == 20.0
     assert mean["failed"] == 2
     assert mean["without_second_front"] is None
+
+
+def test_a_teacher_that_cannot_be_had_leaves_no_run_behind(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no model_index"):
+        text("a red ball", tmp_path / "run", prior=str(tmp_path / "empty"), steps=2)
+    assert not (tmp_path / "run").exists()

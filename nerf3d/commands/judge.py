@@ -132,7 +132,7 @@ def judged(folder: Path) -> Judgement:
     """The last judgement of a run, from its metrics.json. InputError where there is none."""
     try:
         data = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        mesh = {name: tuple(value) if isinstance(value, list) else value for name, value in data["mesh"].items()}
-        return Judgement(**(data | {"mesh": MeshHealth(**mesh)}))
+        corners = {side: tuple(data["mesh"][side]) for side in ("low", "high")}
+        return Judgement(**(data | {"mesh": MeshHealth(**(data["mesh"] | corners))}))
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{folder} has no judgement that can be read ({error}); run nerf3d eval on it") from error

@@ -67,7 +67,7 @@ def refiner(run: Run, path: Path, minutes: float) -> Refiner:
             return better
         before, after = (f"{figure.of(m):.{figure.digits}f}" for m in (mesh, better))
         if not float(after) > float(before):
-            say(f"refining brought nothing ({before} {figure.unit}, then {after}): it is left away")
+            say(f"refining brought nothing ({before} {figure.unit}, then {after}): the file holds the mesh without it")
             return mesh
         say(f"refined: {before} {figure.unit} before, {after} now")
         return better

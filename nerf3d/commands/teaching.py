@@ -30,10 +30,13 @@ def guidance_of(prompt: str, recipe: Text, device: torch.device, rng: torch.Gene
 
 
 def unknown_words(prompt: str) -> list[str]:
-    """What the embedded prior has not met in any caption.
+    """What the embedded prior has not met in any caption; of a prompt without words, all of it.
 
     >>> unknown_words("A corgi on top of a blue mushroom")
     ['corgi']
+    >>> unknown_words("!?")
+    ['!?']
     """
     known = set(" ".join(vocabulary()).split())
-    return [word for word in dict.fromkeys(re.findall(r"[^\W_]+", prompt.lower())) if word not in known]
+    words = re.findall(r"[^\W_]+", prompt.lower()) or prompt.split()
+    return [word for word in dict.fromkeys(words) if word not in known]

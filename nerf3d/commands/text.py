@@ -63,7 +63,7 @@ def text(
         if candidates > 1:
             raise InputError("--resume goes on with one run, not with several candidates; name one of them with --out")
         run = _resumed(prompt, Path(out) if out is not None else None, steps, max_minutes)
-        return present(_train(run, checkpoint_every, chip, started))
+        return present(_train(run, _task(run.config, chip), checkpoint_every, chip, started))
     recipe = _recipe(prior, preset, settings, steps, max_minutes)
     target = Path(out) if out is not None else Path("runs") / _slug(prompt)
     check_new(target)
@@ -89,9 +89,11 @@ def _tried(
 ) -> Outcome:
     """One run; put aside and begun again where it collapses."""
     for attempt in range(TRIES):
-        run = begin_run(target, replace(config, seed=config.seed + RETRY * attempt))
+        again = replace(config, seed=config.seed + RETRY * attempt)
+        task = _task(again, device)  # a teacher that cannot be had leaves no run behind
+        run = begin_run(target, again)
         try:
-            outcome = present(_train(run, checkpoint_every, device, started))
+            outcome = present(_train(run, task, checkpoint_every, device, started))
         except (Collapsed, Diverged) as collapse:
             outcome = Outcome(run, None, str(collapse))
         if outcome.asset is not None or attempt + 1 == TRIES:
@@ -136,11 +138,15 @@ def _resumed(prompt: str, folder: Path | None, steps: int | None, minutes: float
     return run
 
 
-def _train(run: Run, checkpoint_every: int | None, device: torch.device, started: float) -> Run:
-    recipe = run.config.recipe
+def _task(config: RunConfig, device: torch.device) -> TextTask:
+    recipe = config.recipe
     assert isinstance(recipe, Text)
-    rng = torch.Generator().manual_seed(run.config.seed)
-    task = TextTask(recipe, guidance_of(run.config.source, recipe, device, rng), rng).to(device)
+    rng = torch.Generator().manual_seed(config.seed)
+    return TextTask(recipe, guidance_of(config.source, recipe, device, rng), rng).to(device)
+
+
+def _train(run: Run, task: TextTask, checkpoint_every: int | None, device: torch.device, started: float) -> Run:
+    recipe = task.recipe
     kept = {"scenery": task.scenery} | ({"student": task.student} if task.student is not None else {})
     monitor = Monitor()
     said = f"nerf3d text {shlex.quote(run.config.source)} --out {shlex.quote(str(run.folder))} --resume"

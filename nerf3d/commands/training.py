@@ -103,10 +103,13 @@ def run_training(
             )
         save(run.folder, state.step, collect(objects))
 
+    first: Report | None = None  # what came before it, loading and compiling, says nothing of what is to come
     with ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
         for report in train(task, state, budget, weights, recipe.warmup):
             watch.see(report)
-            left = report.seconds * (1 - report.progress) / max(report.progress, 1e-6)
+            first = first or report
+            pace = (report.seconds - first.seconds) / max(report.progress - first.progress, 1e-6)
+            left = pace * (1 - report.progress)
             bar.show(report.progress, f"step {report.step}  {watch.state()}  {_clock(left)} left")
             logs.add(report)
             if any(seen < at <= report.progress for at in watch.previews_at):

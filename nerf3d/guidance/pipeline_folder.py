@@ -87,7 +87,12 @@ class PipelineFolder:
                 )
             else:
                 made, report = getattr(diffusers, name).from_pretrained(
-                    folder, torch_dtype=kind, variant=variant, use_safetensors=safe, output_loading_info=True
+                    folder,
+                    torch_dtype=kind,
+                    variant=variant,
+                    use_safetensors=safe,
+                    output_loading_info=True,
+                    low_cpu_mem_usage=False,  # the default asks for another package, aloud
                 )
         except Exception as error:  # the libraries raise what they please, from OSError to their own
             raise InputError(f"{folder} cannot be loaded ({_first_line(error)}); download it again") from error
