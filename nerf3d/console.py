@@ -1,9 +1,9 @@
 """What a person sees while a command runs: bars with the time left, and plain lines where there is no terminal."""
 
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import TypeVar
 
 from rich.console import Console
@@ -26,11 +26,11 @@ class Lines:
 
     def __init__(self, title: str) -> None:
         self._title = title
-        self._begin = self._said = time.monotonic()
+        self._begin = self._said = monotonic()
         self._before = 0
 
     def show(self, done: int, needed: int) -> None:
-        now = time.monotonic()
+        now = monotonic()
         if now - self._said >= self.EVERY and self._before < done < needed:
             self._said = now
             left = (now - self._begin) * (needed - done) / (done - self._before)

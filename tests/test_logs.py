@@ -80,7 +80,7 @@ def test_without_a_terminal_there_is_a_line_every_ten_percent(capsys: pytest.Cap
 
 def test_long_work_says_where_it_is(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = iter(range(0, 1000, 4))
-    monkeypatch.setattr("nerf3d.console.time.monotonic", lambda: float(next(seconds)))
+    monkeypatch.setattr("nerf3d.console.monotonic", lambda: float(next(seconds)))
     assert list(tracked(range(10), "render", 10)) == list(range(10))
     assert capsys.readouterr().err.splitlines() == [
         "render 30 %, 28 s left",
