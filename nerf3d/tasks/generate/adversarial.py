@@ -17,9 +17,11 @@ from torch import Tensor, nn
 from nerf3d.core import Box, Cameras, Group, Update
 from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.eg3d import to_numbers
+from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.critic import r1_penalty
 from nerf3d.models.generator import TriPlaneGenerator
 from nerf3d.render.stratified import Stratified
+from nerf3d.tasks.generate.kinds import one_kind
 from nerf3d.tasks.generate.looks import picture, premultiplied
 from nerf3d.tasks.generate.recipe import EG3D
 
@@ -28,13 +30,35 @@ NEAR = 0.02
 
 
 class Makers(nn.Module):
-    """What a run keeps: the generator as it is on the way, and the running mean of its weights, which is looked at."""
+    """A `Maker` by the running mean of the generator's weights, beside the generator as it is on the way.
+
+    Codes are w+: one for each of the generator's layers, all the same where they are drawn.
+    """
+
+    kinds: tuple[str, ...] = ()
 
     def __init__(self, recipe: EG3D, box: Box, rng: torch.Generator) -> None:
         super().__init__()
         self.generator = recipe.generator.build(box, rng)
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.sampler = Stratified(box, recipe.samples)
+
+    def draw(
+        self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
+    ) -> Float[Tensor, "n layers w"]:
+        if kind is not None:
+            one_kind(self.kinds, kind, count)  # which refuses
+        z = torch.randn(count, self.average.config.z, generator=rng, device=rng.device)
+        return self._plus(self.average.mapping.truncate(self.average.mapping(z), truncation))
+
+    def fields(self, codes: Float[Tensor, "n layers w"]) -> list[TriPlane]:
+        return [self.average.decoder(planes) for planes in self.average.planes(codes)]
+
+    def read(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n layers w"]:
+        return self._plus(self.average.mapping.mean.expand(len(pictures), -1))
+
+    def _plus(self, w: Float[Tensor, "n w"]) -> Float[Tensor, "n layers w"]:
+        return w[:, None].expand(-1, self.average.layers, -1)
 
     @torch.no_grad()
     def follow(self, keep: float) -> None:
@@ -51,21 +75,22 @@ class AdversarialTask(nn.Module):
     def __init__(self, recipe: EG3D, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
         self.recipe, self.collection = recipe, collection
-        self.makers = Makers(recipe, box, rng)
+        self.maker = Makers(recipe, box, rng)
         self.critic = recipe.critic.build(rng)
         self.reader = recipe.reader.build(rng)
+        self.helpers = nn.ModuleDict({"critic": self.critic, "reader": self.reader})
         self.poses = to_numbers(collection.cameras)
 
     def players(self) -> dict[str, list[Group]]:
-        makers = [*self.makers.generator.parameters(), *self.reader.parameters()]
+        makers = [*self.maker.generator.parameters(), *self.reader.parameters()]
         return {
             "critic": [Group(list(self.critic.parameters()), self.recipe.critic_rate)],
             "generator": [Group(makers, self.recipe.rate)],
         }
 
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
-        recipe, generator = self.recipe, self.makers.generator
-        self.makers.follow(recipe.keep)
+        recipe, generator = self.recipe, self.maker.generator
+        self.maker.follow(recipe.keep)
         blur = 1 if progress >= recipe.sharp else 2
         real_at, fake_at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng)
         z = torch.randn(recipe.batch, generator.config.z, generator=rng)
@@ -86,16 +111,16 @@ class AdversarialTask(nn.Module):
 
     def _made(self, w: Tensor, cameras: Cameras, blur: int, rng: torch.Generator) -> Float[Tensor, "b h w 4"]:
         """Pictures of the scenes of some codes; where they are to be blurred, rendered that much smaller."""
-        generator = self.makers.generator
+        generator = self.maker.generator
         small = cameras.scaled_to(cameras.width // blur, cameras.height // blur)
         fields = [generator.decoder(planes) for planes in generator.planes(w, rng)]
-        seen = [picture(field, small, i, self.makers.sampler, rng) for i, field in enumerate(fields)]
+        seen = [picture(field, small, i, self.maker.sampler, rng) for i, field in enumerate(fields)]
         return _resized(torch.stack(seen), cameras.height)
 
     def _roughness(self, w: Tensor, rng: torch.Generator) -> Float[Tensor, ""]:
         """How much the density differs, on average, between points and others near them (EG3D's density regularisation)."""
-        generator: TriPlaneGenerator = self.makers.generator
-        box = self.makers.sampler.space
+        generator: TriPlaneGenerator = self.maker.generator
+        box = self.maker.sampler.space
         assert isinstance(box, Box)
         x = box.from_unit(torch.rand(self.recipe.smooth_points, 3, generator=rng))
         beside = x + NEAR * float(box.size.max()) * torch.randn(x.shape, generator=rng)

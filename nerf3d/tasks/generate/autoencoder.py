@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
 from nerf3d.data.collections.collection import Collection
+from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.latent_flow import LatentFlow
 from nerf3d.render.render import render
 from nerf3d.render.stratified import Stratified
+from nerf3d.tasks.generate.kinds import kinds_of, one_kind
 from nerf3d.tasks.generate.looks import Gallery
 from nerf3d.tasks.generate.recipe import DiffAE
 
@@ -23,14 +25,26 @@ ENCODED = 256
 
 
 class Objects(nn.Module):
-    """What a run keeps: the autoencoder, and the flow that draws codes. `captions` are the kinds that it can be told."""
+    """A `Maker`: the autoencoder, and the flow that draws codes."""
 
-    def __init__(self, recipe: DiffAE, box: Box, captions: tuple[str, ...], rng: torch.Generator) -> None:
+    def __init__(self, recipe: DiffAE, box: Box, kinds: tuple[str, ...], rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe, self.captions = recipe, captions
+        self.recipe, self.kinds = recipe, kinds
         self.autoencoder = recipe.model.build(box, rng)
-        self.flow = LatentFlow(recipe.model.encoder.code, recipe.flow.width, recipe.flow.blocks, len(captions), rng)
+        self.flow = LatentFlow(recipe.model.encoder.code, recipe.flow.width, recipe.flow.blocks, len(kinds), rng)
         self.sampler = Stratified(box, recipe.looks.samples)
+
+    def draw(
+        self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
+    ) -> Float[Tensor, "n code"]:
+        told = None if kind is None else one_kind(self.kinds, kind, count)
+        return self.flow.sample(count, rng, told, truncation=truncation)
+
+    def fields(self, codes: Float[Tensor, "n code"]) -> list[TriPlane]:
+        return self.autoencoder.fields(codes)
+
+    def read(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n code"]:
+        return self.autoencoder.encoder(pictures)
 
 
 class AutoencoderTask(nn.Module):
@@ -42,13 +56,15 @@ class AutoencoderTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
-        kinds = tuple(sorted({caption for caption in collection.captions if caption}))
-        self.objects = Objects(recipe, box, kinds, rng)
+        kinds = kinds_of(collection)
+        self.maker = Objects(recipe, box, kinds, rng)
         self.kind = torch.tensor([kinds.index(c) if c else -1 for c in collection.captions])
-        self.register_buffer("codes", torch.zeros(0, recipe.model.encoder.code))
+        self.helpers = nn.Module()  # none
+        # Not kept by checkpoints: the encoder stays as it is once there are codes, so that they can be read anew.
+        self.register_buffer("codes", torch.zeros(0, recipe.model.encoder.code), persistent=False)
 
     def players(self) -> dict[str, list[Group]]:
-        autoencoder, flow = self.objects.autoencoder, self.objects.flow
+        autoencoder, flow = self.maker.autoencoder, self.maker.flow
         return {
             "autoencoder": [Group(list(autoencoder.parameters()), self.recipe.rate)],
             "flow": [Group(list(flow.parameters()), self.recipe.flow.rate)],
@@ -60,12 +76,12 @@ class AutoencoderTask(nn.Module):
             return
         if len(self.codes) == 0:
             self.codes = self.encode_all()
-            self.objects.flow.learn_scale(self.codes)
+            self.maker.flow.learn_scale(self.codes)
         pick = torch.randint(len(self.codes), (self.recipe.flow.batch,), generator=rng)
-        yield Update("flow", {"flow": self.objects.flow.loss(self.codes[pick], self._told(pick), rng)})
+        yield Update("flow", {"flow": self.maker.flow.loss(self.codes[pick], self._told(pick), rng)})
 
     def _reconstruct(self, rng: torch.Generator) -> Update:
-        looks, model = self.recipe.looks, self.objects.autoencoder
+        looks, model = self.recipe.looks, self.maker.autoencoder
         chosen = self.gallery.objects(looks.objects, rng)
         views = [self.gallery.views(scene, 1 + looks.views, rng) for scene in chosen]
         codes = model.encoder(self.gallery.pictures(torch.stack([v[0] for v in views])))
@@ -73,7 +89,7 @@ class AutoencoderTask(nn.Module):
         for field, seen in zip(model.fields(codes), views, strict=True):
             glance = self.gallery.glance(seen[1:] if len(seen) > 1 else seen, looks, rng)
             sky = torch.rand(3, generator=rng)
-            out = render(field, glance.rays, self.objects.sampler, sky, rng)
+            out = render(field, glance.rays, self.maker.sampler, sky, rng)
             truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
             color = color + (out.color - truth).square().mean() / looks.objects
             opacity = opacity + (out.opacity - alpha).square().mean() / looks.objects
@@ -85,14 +101,12 @@ class AutoencoderTask(nn.Module):
     def encode_all(self) -> Float[Tensor, "n code"]:
         """A code for every picture of the collection."""
         everything = torch.arange(len(self.gallery.collection))
-        return torch.cat(
-            [self.objects.autoencoder.encoder(self.gallery.pictures(p)) for p in everything.split(ENCODED)]
-        )
+        return torch.cat([self.maker.autoencoder.encoder(self.gallery.pictures(p)) for p in everything.split(ENCODED)])
 
     def _told(self, pictures: Tensor) -> Float[Tensor, "b kinds"] | None:
         """Which kind each picture's object is, as one 1 among zeros; NaN where nobody said."""
-        if not self.objects.captions:
+        if not self.maker.kinds:
             return None
         kind = self.kind[self.gallery.collection.scene[pictures]]
-        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.objects.captions)).float()
+        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.maker.kinds)).float()
         return torch.where((kind >= 0)[:, None], told, torch.nan)

@@ -45,7 +45,7 @@ def test_each_player_learns_from_its_own_losses(cars: Collection, progress: floa
     assert isinstance(task, Task)
     players = {name: [p for g in groups for p in g.parameters] for name, groups in task.players().items()}
     assert not {id(p) for p in players["critic"]} & {id(p) for p in players["generator"]}
-    kept = {id(p) for p in task.makers.average.parameters()}
+    kept = {id(p) for p in task.maker.average.parameters()}
     assert {id(p) for own in players.values() for p in own} | kept == {id(p) for p in task.parameters()}
     learnt = {"critic": {"critic", "r1"}, "generator": {"generator", "read", "smooth"}}
     for update in task.step(0, progress, rng()):
@@ -67,11 +67,11 @@ def test_r1_comes_every_few_steps(cars: Collection) -> None:
 
 def test_the_running_mean_follows(cars: Collection) -> None:
     task = begun(cars)
-    now, mean = next(task.makers.generator.parameters()), next(task.makers.average.parameters())
+    now, mean = next(task.maker.generator.parameters()), next(task.maker.average.parameters())
     before = mean.clone()
     with torch.no_grad():
         now += 1
-    task.makers.follow(0.75)
+    task.maker.follow(0.75)
     assert torch.allclose(mean, before + 0.25)
     assert not mean.requires_grad
 

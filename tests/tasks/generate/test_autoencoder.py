@@ -57,12 +57,12 @@ def test_first_the_autoencoder_learns_and_then_the_flow(cars: Collection) -> Non
     second = stepped(task, progress=0.9)
     assert (second.player, set(second.losses)) == ("flow", {"flow"})
     assert task.codes.shape == (24, 8)
-    assert torch.allclose(task.objects.flow.mean, task.codes.mean(0))
+    assert torch.allclose(task.maker.flow.mean, task.codes.mean(0))
 
 
 def test_it_learns_four_cars(cars: Collection) -> None:
     task = begun(cars)
-    optimizer = torch.optim.Adam(task.objects.autoencoder.parameters(), 5e-3)
+    optimizer = torch.optim.Adam(task.maker.autoencoder.parameters(), 5e-3)
     chance, found = rng(1), []
     for _ in range(60):
         (update,) = task.step(0, 0.0, chance)
@@ -76,7 +76,7 @@ def test_it_learns_four_cars(cars: Collection) -> None:
 def test_kinds_are_captions_and_unknown_ones_are_none(cars: Collection) -> None:
     known = replace(cars, captions=("a red car", "", "a blue car", "a red car"))
     task = begun(known)
-    assert task.objects.captions == ("a blue car", "a red car")
+    assert task.maker.kinds == ("a blue car", "a red car")
     told = task._told(torch.tensor([0, 6, 12]))
     assert told is not None
     assert told[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
