@@ -1,12 +1,17 @@
 """`nerf3d bench text --jobs N`: prompts in processes of their own. The list and the means are in test_text.py."""
 
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from nerf3d.checkpoint import save
 from nerf3d.commands import bench
 from nerf3d.commands.judge import Judgement
 from nerf3d.commands.side_by_side import Ended, Job, side_by_side
@@ -27,10 +32,40 @@ def test_jobs_say_how_they_ended(tmp_path: Path) -> None:
     assert "nowhere" in jobs[1].log.read_text()
 
 
+def test_whoever_stops_listening_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One job that sleeps, one that ends: after the first word the others are told to stop, and none begins."""
+    program = tmp_path / "sleeper.py"
+    program.write_text(
+        "import sys, time\n"
+        "if 'long' not in sys.argv: sys.exit(3)\n"
+        "print('begun', flush=True)\n"
+        "try: time.sleep(60)\n"
+        "except KeyboardInterrupt: print('saved', flush=True)\n"
+    )
+    real = subprocess.Popen
+
+    def instead(command: list[str], **others: Any) -> subprocess.Popen[bytes]:
+        assert command[1:3] == ["-m", "nerf3d.cli"]
+        return real([sys.executable, str(program), *command[3:]], **others)
+
+    monkeypatch.setattr("nerf3d.commands.side_by_side.subprocess.Popen", instead)
+    logs = [tmp_path / f"{i}.log" for i in range(4)]
+    jobs = [Job(("long",), logs[0]), Job(("wait",), logs[1]), Job(("long",), logs[2]), Job(("long",), logs[3])]
+    ended = side_by_side(jobs, 2)
+    assert next(ended).code == 3
+    until = time.monotonic() + 20
+    while "begun" not in logs[0].read_text() and time.monotonic() < until:
+        time.sleep(0.05)
+    ended.close()
+    assert logs[0].read_text().split() == ["begun", "saved"]
+    assert not logs[2].exists() or not logs[3].exists()  # at most one began in the place of the one that ended
+
+
 def finished(arguments: tuple[str, ...], log: Path) -> int:
     """Leaves what `nerf3d text` would: cows come to nothing."""
     prompt, run = arguments[-1], Path(arguments[arguments.index("--out") + 1])
     begin_run(run, RunConfig(prompt, 0, Text()))
+    log.write_text("nerf3d: it is a flat sheet; nothing came of it\n" if "cow" in prompt else "done\n")
     if "cow" in prompt:
         return 1
     (run / "metrics.json").write_text(json.dumps(asdict(Judgement(prompt, 3, HEALTH, 1, prompt))))
@@ -69,6 +104,36 @@ def test_rows_stand_in_the_order_of_the_list(tmp_path: Path, monkeypatch: pytest
     ):  # the stand-in begins a run anew; the command goes on with it
         bench.bench_text(*given)
     assert asked == [("text", "--out", str(tmp_path / "out" / "02"), "--resume", "--", "a --blue cone")]
+
+
+def test_an_error_that_nobody_foresaw_is_no_failed_prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crashed(jobs: list[Job], at_once: int) -> Iterator[Ended]:
+        jobs[0].log.parent.mkdir()
+        jobs[0].log.write_text("Traceback (most recent call last):\nMemoryError\n")
+        yield Ended(0, 1, 1.0)
+
+    monkeypatch.setattr(bench, "side_by_side", crashed)
+    (tmp_path / "list.txt").write_text("a red cube\n")
+    with pytest.raises(InputError, match=r"ended with: MemoryError .*goes on"):
+        bench.bench_text(tmp_path / "list.txt", tmp_path / "out", jobs=2)
+    assert not list((tmp_path / "out").rglob("row.json"))
+
+
+def test_the_time_before_a_stop_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = begin_run(tmp_path / "out" / "00", RunConfig("a red cube", 0, Text()))
+    save(run.folder, 5, {"progress": {"seconds": 40.0}})
+
+    def went_on(jobs: list[Job], at_once: int) -> Iterator[Ended]:
+        jobs[0].log.write_text("done")
+        (run.folder / "metrics.json").write_text(
+            json.dumps(asdict(Judgement("a red cube", 3, HEALTH, 1, "a red cube")))
+        )
+        yield Ended(0, 0, 2.5)
+
+    monkeypatch.setattr(bench, "side_by_side", went_on)
+    (tmp_path / "list.txt").write_text("a red cube\n")
+    (row,) = bench.bench_text(tmp_path / "list.txt", tmp_path / "out", jobs=2)
+    assert row.seconds == 42.5
 
 
 def test_a_job_that_cannot_run_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ def test_long_work_says_where_it_is(capsys: pytest.CaptureFixture[str], monkeypa
         show(1, 4)
         show(0, 0)
         show(2, 4)
-    assert capsys.readouterr().err.splitlines() == ["surface 50 %, 12 s left"]
+    assert capsys.readouterr().err.splitlines() == ["surface 50 %, 16 s left"]
 
 
 def test_lines_are_said_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:

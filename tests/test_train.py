@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
+from nerf3d.commands.training import _left
 from nerf3d.core import Group, Task, Update
 from nerf3d.core.schedules import Constant, Ramp
 from nerf3d.errors import InputError
-from nerf3d.train import Budget, Progress, begin, train
+from nerf3d.train import Budget, Progress, Report, begin, train
 
 sgd = torch.optim.SGD
 
@@ -204,3 +205,13 @@ def test_the_state_is_all_there_is() -> None:
     assert [r.rate for r in first + rest] == [r.rate for r in reports]
     assert rest[0].step == 4
     assert rest[0].seconds >= first[-1].seconds
+
+
+def test_time_left_is_that_of_the_pace_since_the_first_step() -> None:
+    def report(seconds: float, progress: float) -> Report:
+        return Report(1, seconds, progress, {}, {}, 0.0)
+
+    first = report(30.0, 0.1)  # compiling is in it
+    assert _left(first, first) == ""
+    assert _left(first, report(40.0, 0.2)) == "  1:20 left"
+    assert _left(first, report(150.0, 1.001)) == "  0:00 left"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nerf3d.assets import PROMPTS
+from nerf3d.checkpoint import load_latest
 from nerf3d.commands.judge import Judgement, judged
 from nerf3d.commands.side_by_side import MOST_JOBS, Job, side_by_side
 from nerf3d.commands.text import check_prompt, text
@@ -20,6 +21,8 @@ from nerf3d.files import write_json
 from nerf3d.runs import open_run
 
 UNSEEN = "*"
+SAID = "nerf3d: "
+"""How the last words of a command begin that knows why it ends."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,9 @@ def bench_text(
     missing = [index for index, row in enumerate(rows) if row is None]
     options = _Options(prior, settings, seed)
     done = _one_by_one(missing, wanted, runs, options) if jobs == 1 else _at_once(missing, wanted, runs, options, jobs)
-    for index, seconds, judgement in done:
+    earlier = {index: _spent(runs[index]) for index in missing}
+    for index, took, judgement in done:
+        seconds = earlier[index] + took
         row = Row(wanted[index].text, wanted[index].unseen, seconds, judgement)
         write_json(runs[index] / "row.json", {"seconds": seconds, "failed": judgement is None})
         rows[index] = row
@@ -100,12 +105,26 @@ def _at_once(missing: list[int], prompts: list[Prompt], runs: list[Path], option
     work = [Job(_arguments(prompts[i].text, runs[i], options), runs[i].with_suffix(".log")) for i in missing]
     for ended in side_by_side(work, jobs):
         index, job = missing[ended.index], work[ended.index]
-        if ended.code not in (0, 1):
-            last = (job.log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["it said nothing"])[
-                -1
-            ]
-            raise InputError(f"{prompts[index].text!r} ended with: {last.removeprefix('nerf3d: ')} ({job.log})")
-        yield index, ended.seconds, judged(runs[index]) if ended.code == 0 else None
+        last = _last_words(job.log)
+        # Exit code 1 says that nothing came of it, but it is also Python's own for an error that nobody foresaw.
+        if ended.code == 0 or (ended.code == 1 and last.startswith(SAID)):
+            yield index, ended.seconds, judged(runs[index]) if ended.code == 0 else None
+        else:
+            raise InputError(
+                f"{prompts[index].text!r} ended with: {last.removeprefix(SAID)} ({job.log}); the same command goes on "
+                "with what is not done yet"
+            )
+
+
+def _last_words(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
+
+
+def _spent(run: Path) -> float:
+    """Seconds that a run which was stopped had been trained for."""
+    checkpoint = load_latest(run)
+    return float(checkpoint.state["progress"]["seconds"]) if checkpoint is not None else 0.0
 
 
 def _arguments(prompt: str, run: Path, options: _Options) -> tuple[str, ...]:

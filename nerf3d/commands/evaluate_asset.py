@@ -204,7 +204,7 @@ def table(result: AssetEvaluation) -> str:
     size = " x ".join(f"{high - low:.4g}" for low, high in zip(mesh.low, mesh.high, strict=True))
     closed = f"watertight, volume {mesh.volume:.4g}" if mesh.watertight else "not watertight"
     rows = [
-        ("mesh", f"{mesh.faces} triangles in {mesh.components} parts, {closed}"),
+        ("mesh", f"{mesh.faces} triangles in {mesh.components} part{'s' * (mesh.components != 1)}, {closed}"),
         ("size", f"{size}, area {mesh.area:.4g}"),
         ("degenerate", f"{result.degenerate} faces without area"),
         ("intersections", f"{result.self_intersections} faces that cut others"),

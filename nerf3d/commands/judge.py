@@ -8,6 +8,7 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.sides import VIEWS, as_clay, in_color
+from nerf3d.data.mesh_file import read_mesh
 from nerf3d.data.world.captions import Description, Relation, article, single_captions, understand
 from nerf3d.data.world.distance import union
 from nerf3d.data.world.model import shape
@@ -15,7 +16,7 @@ from nerf3d.data.world.nouns import named, nouns
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.export.seen import seen_surface
-from nerf3d.export.surface import largest_components
+from nerf3d.export.surface import Surface, largest_components
 from nerf3d.files import write_json
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.mesh import MeshHealth, health
@@ -59,7 +60,7 @@ def judge(run: Run) -> Judgement:
     known = understand(prompt)
     surface = largest_components(seen_surface(scene.field, scene.box, RESOLUTION), 0.01)
     colored, clay = in_color(scene), as_clay(surface)
-    result = Judgement(prompt, step, mesh=health(surface.vertices, surface.faces))
+    result = Judgement(prompt, step, mesh=_health(run, surface))
     if known is not None:
         meshes = (surface.vertices, surface.faces, *mesh_of(union(*shape(known))))
         truth = compare(*meshes)
@@ -82,6 +83,15 @@ def judge(run: Run) -> Judgement:
     pictures = [color_picture(p) for p in (*colored, *clay)]
     write_picture(run.media / "evaluation.png", contact_sheet(pictures, VIEWS))
     return result
+
+
+def _health(run: Run, surface: Surface) -> MeshHealth:
+    """Of the mesh that the run holds, in its world; of the surface that is judged where it holds none."""
+    asset = run.folder / "asset.glb"
+    if not asset.is_file():
+        return health(surface.vertices, surface.faces)
+    found = read_mesh(asset)
+    return health(found.in_world.float(), found.faces)
 
 
 def _shape_told(result: Judgement, evaluator: Evaluator, noun: str, clay: Tensor) -> Judgement:
@@ -122,9 +132,8 @@ def table(result: Judgement) -> str:
         rows.append(f"true object          silhouettes overlap {result.iou:.2f}, chamfer distance {result.chamfer:.3f}")
     mesh = result.mesh
     closed = "watertight" if mesh.watertight else "not watertight"
-    rows.append(
-        f"mesh                 {mesh.faces} triangles in {mesh.components} parts, {closed}, volume {mesh.volume:.3f}"
-    )
+    parts = "1 part" if mesh.components == 1 else f"{mesh.components} parts"
+    rows.append(f"mesh                 {mesh.faces} triangles in {parts}, {closed}, volume {mesh.volume:.3f}")
     return "\n".join(rows)
 
 

@@ -16,6 +16,7 @@ from nerf3d.export.depth import all_around, depth_pictures
 from nerf3d.export.formats import check_format, write_asset
 from nerf3d.export.frame import Frame, Origin, length, put
 from nerf3d.export.fusion import fused_surface
+from nerf3d.export.glb import rotation_to_y
 from nerf3d.export.seen import seen_surface
 from nerf3d.export.surface import Surface, surface_of
 from nerf3d.export.weld import welded
@@ -107,8 +108,10 @@ def summary(asset: Asset) -> str:
     closed = "watertight" if state.watertight else "not watertight"
     painted = "" if asset.textures is None else f", textures of {len(asset.textures.color)} pixels"
     parts = "1 part" if state.components == 1 else f"{state.components} parts"
-    size = " x ".join(f"{high - low:.3g}" for low, high in zip(state.low, state.high, strict=True))
-    return f"{state.faces} triangles in {parts}, {closed}{painted}, {size} {asset.facts.get('units', 'units')}"
+    standing = asset.vertices.double() @ rotation_to_y(torch.tensor(asset.up)).T
+    wide, tall, deep = (standing.amax(0) - standing.amin(0)).tolist()
+    size = f"{wide:.3g} wide, {deep:.3g} deep and {tall:.3g} tall in {asset.facts.get('units', 'units')}"
+    return f"{state.faces} triangles in {parts}, {closed}{painted}, {size}"
 
 
 def _looks(path: Path, faces: int | None, texture: int | None, smoothing: int, smallest: float) -> Looks:

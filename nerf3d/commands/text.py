@@ -63,7 +63,7 @@ def text(
         if candidates > 1:
             raise InputError("--resume goes on with one run, not with several candidates; name one of them with --out")
         run = _resumed(prompt, Path(out) if out is not None else None, steps, max_minutes)
-        return present(_train(run, _task(run.config, chip), checkpoint_every, chip, started))
+        return _tried(run.folder, run.config, checkpoint_every, chip, started, run)
     recipe = _recipe(prior, preset, settings, steps, max_minutes)
     target = Path(out) if out is not None else Path("runs") / _slug(prompt)
     check_new(target)
@@ -85,23 +85,39 @@ def text(
 
 
 def _tried(
-    target: Path, config: RunConfig, checkpoint_every: int | None, device: torch.device, started: float
+    target: Path,
+    config: RunConfig,
+    checkpoint_every: int | None,
+    device: torch.device,
+    started: float,
+    begun: Run | None = None,
 ) -> Outcome:
-    """One run; put aside and begun again where it collapses."""
+    """One run, from its beginning or from where it was stopped; put aside and begun again where it collapses."""
     for attempt in range(TRIES):
         again = replace(config, seed=config.seed + RETRY * attempt)
-        task = _task(again, device)  # a teacher that cannot be had leaves no run behind
-        run = begin_run(target, again)
         try:
-            outcome = present(_train(run, task, checkpoint_every, device, started))
+            outcome = present(_trained(target, again, checkpoint_every, device, started, begun))
         except (Collapsed, Diverged) as collapse:
-            outcome = Outcome(run, None, str(collapse))
+            outcome = Outcome(open_run(target), None, str(collapse))
         if outcome.asset is not None or attempt + 1 == TRIES:
             break
-        aside = unused(target, "collapsed")
+        aside, begun = unused(target, "collapsed"), None
         target.rename(aside)
         say(f"{outcome.collapse}; this try is now in {aside}, and the next one begins with other random numbers")
     return outcome
+
+
+def _trained(
+    target: Path,
+    config: RunConfig,
+    checkpoint_every: int | None,
+    device: torch.device,
+    started: float,
+    begun: Run | None,
+) -> Run:
+    """The teacher is gone from memory when this is over. One that cannot be had leaves no run behind."""
+    task = _task(config, device)
+    return _train(begun or begin_run(target, config), task, checkpoint_every, device, started)
 
 
 def check_prompt(prompt: str) -> None:

@@ -108,9 +108,7 @@ def run_training(
         for report in train(task, state, budget, weights, recipe.warmup):
             watch.see(report)
             first = first or report
-            pace = (report.seconds - first.seconds) / max(report.progress - first.progress, 1e-6)
-            left = pace * (1 - report.progress)
-            bar.show(report.progress, f"step {report.step}  {watch.state()}  {_clock(left)} left")
+            bar.show(report.progress, f"step {report.step}  {watch.state()}{_left(first, report)}")
             logs.add(report)
             if any(seen < at <= report.progress for at in watch.previews_at):
                 watch.preview(report.step)
@@ -127,6 +125,14 @@ def run_training(
                 )
         keep()
     return state
+
+
+def _left(first: Report, now: Report) -> str:
+    """How long the rest will take, by the pace since the first report; nothing is known of that at the first one."""
+    if now.progress <= first.progress:
+        return ""
+    pace = (now.seconds - first.seconds) / (now.progress - first.progress)
+    return f"  {_clock(pace * max(1 - now.progress, 0.0))} left"
 
 
 def _clock(seconds: float) -> str:

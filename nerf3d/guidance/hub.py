@@ -29,6 +29,8 @@ REFUSED = {
     "zero123": "it follows a picture, not a prompt",
 }
 """By a piece of the name: what people ask for and cannot be had, and why."""
+PATIENCE = 10.0
+"""Seconds to wait for the hub's list of a model's files; asked once, where the client's other ways ask five times."""
 PARTS = ("unet", "transformer", "vae", "scheduler")
 LANGUAGE = ("text_encoder*", "tokenizer*")
 
@@ -104,8 +106,8 @@ def _download(repository: str, half: bool, trust_pickle: bool) -> Path:
 
     if not constants.HF_HUB_OFFLINE:
         try:
-            files = huggingface_hub.HfApi().list_repo_files(repository)
-            names = wanted(files, half, trust_pickle)
+            found = huggingface_hub.HfApi().model_info(repository, timeout=PATIENCE).siblings or []
+            names = wanted([each.rfilename for each in found], half, trust_pickle)
             return Path(huggingface_hub.snapshot_download(repository, allow_patterns=names))
         except InputError:
             raise

@@ -6,6 +6,7 @@ unless a person has said that they trust this one's pickles.
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ class PipelineFolder:
                     variant=variant,
                     use_safetensors=safe,
                     output_loading_info=True,
-                    low_cpu_mem_usage=False,  # the default asks for another package, aloud
+                    low_cpu_mem_usage=find_spec("accelerate") is not None,  # diffusers complains aloud where it is not
                 )
         except Exception as error:  # the libraries raise what they please, from OSError to their own
             raise InputError(f"{folder} cannot be loaded ({_first_line(error)}); download it again") from error

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -79,15 +80,16 @@ class Hub:
 
         self.asked: list[str] = []
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
-        monkeypatch.setattr(huggingface_hub.HfApi, "list_repo_files", lambda _, name: self.files(name))
+        monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda _, name, timeout: self.info(name))
         monkeypatch.setattr(huggingface_hub, "snapshot_download", self.download)
         self.has = has
 
-    def files(self, name: str) -> list[str]:
+    def info(self, name: str) -> SimpleNamespace:
         self.asked.append(name)
         if name not in self.has:
             raise ConnectionError("no network")
-        return [str(p.relative_to(self.has[name])) for p in self.has[name].rglob("*") if p.is_file()]
+        files = [str(p.relative_to(self.has[name])) for p in self.has[name].rglob("*") if p.is_file()]
+        return SimpleNamespace(siblings=[SimpleNamespace(rfilename=file) for file in files])
 
     def download(self, name: str, allow_patterns: list[str] | None = None, local_files_only: bool = False) -> str:
         from huggingface_hub.errors import LocalEntryNotFoundError
