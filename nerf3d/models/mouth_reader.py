@@ -10,8 +10,8 @@ standardised channel by channel and weighted towards their middle, and the mouth
 
 (Saunders et al. 1998; there g = 1). Of what is not certain a regression makes a mean: guesses of windows that it was not
 given spread 0.75 times as far as the truth, and lips would hardly move. g gives back what is missing, as far as guesses of
-each fifth of the film from the other four show it. The head is taught with the mouth that was seen, and speaks with the one
-that is read.
+each fifth of the film from the other four show it, and as far as those guesses are worth anything. The head is taught with
+the mouth that was seen, and speaks with the one that is read.
 """
 
 import torch
@@ -26,7 +26,8 @@ WIDTH, RIDGE = 0.5, 0.05
 FOLDS, APART = 5, 12
 """Parts of the film that are guessed from the others, and frames beside each that are left out: windows overlap."""
 MOST_GAIN = 2.0
-"""Where the sound says next to nothing, no gain makes it speak."""
+TRUSTED = 0.5
+"""Guesses that correlate so much with the truth get the whole gain, others in proportion: noise is not to be made louder."""
 MOST_WINDOWS = 6000
 MOST_CHANNELS, MOST_STEPS = 64, 20_000
 """Of features with more channels, so many principal components are compared, which about so many steps give."""
@@ -89,8 +90,12 @@ class MouthReader(nn.Module):
 
     def forward(self, windows: Float[Tensor, "n 16 c"]) -> Float[Tensor, "n outputs"]:
         """What the mouth does in each of some windows."""
+        return self.offset + self.gain * (self.expected(windows) - self.offset)
+
+    def expected(self, windows: Float[Tensor, "n 16 c"]) -> Float[Tensor, "n outputs"]:
+        """What it does on average in windows like these: nearest to the truth, but too near to the mean."""
         distance = torch.cdist(self._compared(windows), self.windows)
-        return self.offset + self.gain * (self._kernel(distance) @ self.answers)
+        return self.offset + self._kernel(distance) @ self.answers
 
     def _kernel(self, distance: Tensor) -> Tensor:
         return torch.exp(-((distance / self.reach) ** 2) / WIDTH)
@@ -101,7 +106,8 @@ class MouthReader(nn.Module):
 
 
 def _gain(kernel: Float[Tensor, "n n"], seen: Float[Tensor, "n outputs"]) -> Float[Tensor, "outputs"]:
-    """How much farther the mouths spread than guesses of each part of the film from the others, 1 to MOST_GAIN.
+    """How much farther the mouths spread than guesses of each part of the film from the others, 1 to MOST_GAIN; nearer to 1
+    where the guesses are not `TRUSTED`.
 
     `kernel` has the ridge on its diagonal; rows are in the film's order.
     """
@@ -114,4 +120,12 @@ def _gain(kernel: Float[Tensor, "n n"], seen: Float[Tensor, "n outputs"]) -> Flo
         mean = seen[others].mean(0)
         answers = torch.linalg.solve(kernel[others][:, others], seen[others] - mean)
         guesses.append(mean + kernel[part][:, others] @ answers)
-    return (seen.std(0) / torch.cat(guesses).std(0).clamp_min(1e-9)).clamp(1, MOST_GAIN)
+    guess, truth = standard(torch.cat(guesses)), standard(seen)
+    trust = ((guess * truth).mean(0) / TRUSTED).clamp(0, 1)
+    gain = (seen.std(0) / torch.cat(guesses).std(0).clamp_min(1e-9)).clamp(1, MOST_GAIN)
+    return 1 + trust * (gain - 1)
+
+
+def standard(values: Float[Tensor, "n c"]) -> Float[Tensor, "n c"]:
+    """Each column with mean 0 and deviation 1."""
+    return (values - values.mean(0)) / values.std(0, correction=0).clamp_min(1e-9)

@@ -9,7 +9,7 @@ from nerf3d.models.head import TalkingHead
 from nerf3d.render.distortion import distortion
 
 BLINKS = 0.1
-WIDE = 3.0
+UNUSUAL = 3.0
 """Deviations from the mean beyond which a mouth is not looked at any more often."""
 NOISE, LOUDER = 0.5, 0.3
 """Without these a code's guess of the mouth correlates 0.47 with the truth on a real clip after 1500 steps; with, 0.58."""
@@ -37,8 +37,9 @@ def mouth(guess: Float[Tensor, "*n"], truth: Float[Tensor, "*n"]) -> Float[Tenso
 
 
 def often(eye: Float[Tensor, "n"], mouth: Float[Tensor, "n c"]) -> Float[Tensor, "n"]:
-    """How often each frame is looked at. Blinks are rare, and those together make up a tenth of all looks; a mouth that is
-    two deviations from its mean is looked at three times as often as one at its mean: wide mouths are rare too.
+    """How often each frame is looked at. A mouth that is two deviations from its mean, in opening or in width, is looked
+    at three times as often as one at its mean: such mouths are rare. So are blinks: those together make up a tenth of all
+    looks, or more where they already do.
 
     `mouth` is standardised. NaN is taken for the mean.
 
@@ -47,14 +48,11 @@ def often(eye: Float[Tensor, "n"], mouth: Float[Tensor, "n c"]) -> Float[Tensor,
     >>> often(torch.ones(3), torch.tensor([[0.0], [2.0], [-1.0]]))
     tensor([1., 3., 2.])
     """
-    return _blinking_often(eye) * (1 + mouth.nan_to_num(0.0).abs().amax(-1).clamp_max(WIDE))
-
-
-def _blinking_often(eye: Float[Tensor, "n"]) -> Float[Tensor, "n"]:
+    looks = 1 + mouth.nan_to_num(0.0).abs().amax(-1).clamp_max(UNUSUAL)
     shut = eye < 0.5
-    blinking = int(shut.sum())
-    more = BLINKS / (1 - BLINKS) * (len(eye) - blinking) / max(blinking, 1)
-    return torch.where(shut, max(more, 1.0), 1.0)
+    blinking = float(looks[shut].sum())
+    more = BLINKS / (1 - BLINKS) * float(looks[~shut].sum()) / max(blinking, 1e-9)
+    return torch.where(shut, max(more, 1.0) * looks, looks)
 
 
 def disturbed(

@@ -22,15 +22,20 @@ def grown(box: Int64[Tensor, "4"], whole: Int64[Tensor, "4"], share: float) -> I
     return torch.cat([low, high - low])
 
 
-def eyes(face: Int64[Tensor, "4"]) -> Int64[Tensor, "4"]:
-    """Where in the box of a face, hair and chin included, the eyes are.
+def eyes(face: Int64[Tensor, "4"], whole: Int64[Tensor, "4"]) -> Int64[Tensor, "4"]:
+    """Where in the box of a face, hair and chin included, the eyes are, as far as the frame goes; the frame, where it does
+    not go there.
 
-    >>> eyes(torch.tensor([100, 50, 100, 150]))
+    >>> eyes(torch.tensor([100, 50, 100, 150]), torch.tensor([0, 0, 256, 256]))
     tensor([115, 113,  70,  27])
+    >>> eyes(torch.tensor([100, 50, 100, 150]), torch.tensor([0, 0, 150, 128]))
+    tensor([115, 113,  35,  15])
     """
     x, y, width, height = face.tolist()
-    band = (x + 0.15 * width, y + 0.42 * height, 0.7 * width, 0.18 * height)
-    return face.new_tensor([int(v) for v in band]).clamp_min(1)
+    left, top = int(x + 0.15 * width), int(y + 0.42 * height)
+    low = face.new_tensor([left, top]).clamp_min(0)
+    high = torch.minimum(face.new_tensor([left + int(0.7 * width), top + int(0.18 * height)]), whole[2:])
+    return or_else(torch.cat([low, high - low]), whole)
 
 
 def inside(box: Int64[Tensor, "4"], x: Int64[Tensor, "n"], y: Int64[Tensor, "n"]) -> Bool[Tensor, "n"]:

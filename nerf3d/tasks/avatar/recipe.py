@@ -15,7 +15,7 @@ Heads = HeadConfig | ADNeRFConfig
 class Rays:
     """Which pixels of a frame are looked at: how many in a step at most, and the shares on the lips and anywhere.
 
-    All the others lie in the box around the head.
+    All the others lie in the box around the head, more than half of them on the eyes where those are shut.
     """
 
     count: int = 4096

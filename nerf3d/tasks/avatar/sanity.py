@@ -13,6 +13,7 @@ FEWEST_RAYS, MOST_RAYS = 64, 2**18
 PATCHES = (8, 64)
 GRIDS = (16, 512)
 MOUTHS = (0, 2)
+FINER = (0.25, 16)
 
 
 def check_recipe(recipe: Avatar, where: str) -> None:
@@ -32,6 +33,7 @@ def _troubles(recipe: Avatar) -> Iterator[str]:
     yield from _outside("rays.patch", rays.patch, *PATCHES)
     yield from _outside("sampler.resolution", recipe.sampler.resolution, *GRIDS)
     yield from _outside("sampler.steps_per_side", recipe.sampler.steps_per_side, 8, 4096)
+    yield from _outside("sampler.finer", recipe.sampler.finer, *FINER)
     yield from _outside("polish", recipe.polish, 0, 1)
     yield from _outside("warmup", recipe.warmup, 0, math.inf)
     for field in fields(weights):

@@ -27,8 +27,8 @@ LESSON = 32
 FIRST_SHARE, LEAST_SHARE = 0.1, 0.02
 AROUND, CHIN = 0.2, 0.75
 """By which share of their size the box of the face is grown for rays, and that of the lips to where the sound may go."""
-LOOK = 0.3
-"""The share of rays on the eyes in frames in which they are shut: a blink is a few pixels for a moment."""
+LOOK = 0.6
+"""Of the rays around the head, the share on the eyes where they are shut: a blink is a few pixels for a moment."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class AvatarTask(nn.Module):
         if self.scenery.reader is not None:
             windows = film.sound[:, BEFORE]
             self.scenery.reader.learn(windows, self.mouth)
-            self.mouth = torch.where(self.mouth.isnan(), self.scenery.reader(windows), self.mouth)
+            self.mouth = torch.where(self.mouth.isnan(), self.scenery.reader.expected(windows), self.mouth)
         self.scenery.hull.copy_(hull(likeness.box, recipe.sampler.resolution, self.cameras, film.footage))
 
     def players(self) -> dict[str, list[Group]]:
@@ -165,9 +165,11 @@ class AvatarTask(nn.Module):
         count = round(wanted.count * float(self.pace.share))
         patch = wanted.patch if polishing else 0
         on_lips, anywhere = round(wanted.lips * count), round(wanted.anywhere * count)
-        on_eyes = round(LOOK * count) if float(shots.eye[frame]) < 0.5 and int(shots.face[frame, 2]) else 0
-        on_face = max(count - on_lips - anywhere - on_eyes, 1)
-        boxes = (lips, face, pixels.eyes(shots.face[frame]), whole)
+        on_face = max(count - on_lips - anywhere, 1)
+        blinking = float(shots.eye[frame]) < 0.5 and int(shots.face[frame, 2]) > 0
+        on_eyes = round(LOOK * on_face) if blinking else 0
+        on_face -= on_eyes
+        boxes = (lips, face, pixels.eyes(shots.face[frame], whole), whole)
         counts = (max(on_lips - patch**2, 0), on_face, on_eyes, anywhere)
         drawn = [pixels.within(box, n, rng) for box, n in zip(boxes, counts) if n]
         x, y = torch.cat([pixels.square(lips, patch, whole, rng), *drawn]).unbind(-1)

@@ -130,9 +130,13 @@ def test_blinks_are_a_tenth_of_all_looks() -> None:
     eye = torch.ones(500)
     eye[[7, 8, 300]] = 0.1
     eye[20] = torch.nan
-    weight = losses.often(eye, torch.zeros(len(eye), 2))
-    assert float(weight[[7, 8, 300]].sum() / weight.sum()) == pytest.approx(0.1)
-    assert weight[20] == weight[0] == 1.0
+    mouth = torch.randn(500, 2, generator=rng())
+    for mouths in (torch.zeros(500, 2), mouth):
+        weight = losses.often(eye, mouths)
+        assert float(weight[[7, 8, 300]].sum() / weight.sum()) == pytest.approx(0.1)
+    same = losses.often(eye, torch.zeros(500, 2))
+    assert same[20] == same[0] == 1.0
+    assert torch.allclose(weight[[0, 20]], 1 + mouth[[0, 20]].abs().amax(1).clamp_max(3))
     assert torch.equal(losses.often(torch.ones(9), torch.zeros(9, 2)), torch.ones(9))
     assert torch.equal(
         losses.often(torch.zeros(9), torch.zeros(9, 2)), torch.ones(9)

@@ -282,3 +282,21 @@ def test_the_film_s_own_pixels_are_what_is_learnt_from(known: tuple[Likeness, Fi
     rays = likeness.cameras(likeness.shots.camera_to_head[7:8]).rays(0)[y * talker.SIZE + x]
     torch.testing.assert_close(batch.rays.direction, rays.direction)
     torch.testing.assert_close(batch.rays.origin, rays.origin)
+
+
+def test_a_blink_takes_rays_of_the_face_and_none_beyond_the_frame(known: tuple[Likeness, Film]) -> None:
+    """A face whose box leaves the frame, as other tools write them."""
+    likeness, film = known
+    eye, face = torch.ones_like(likeness.shots.eye), likeness.shots.face.clone()
+    eye[3] = 0.1
+    size = likeness.shots.face.new_tensor([film.footage.images.shape[2], film.footage.images.shape[1]])
+    face[3] = torch.cat([size // 2, size])
+    task = begun((replace(likeness, shots=replace(likeness.shots, eye=eye, face=face)), film))
+    task.pace.share.fill_(1.0)
+    count = task.recipe.rays.count
+    blink, other = task._draw(3, False, rng()), task._draw(4, False, rng())
+    assert len(blink.rays) == len(other.rays) == count
+    box = pixels.eyes(face[3], torch.cat([torch.zeros_like(size), size]))
+    x, y = (0.5 * (blink.place + 1) * size).unbind(-1)
+    on_eyes = pixels.inside(box, x.long(), y.long()).float().mean()
+    assert float(on_eyes) > 0.5 * story.LOOK * (1 - task.recipe.rays.lips - task.recipe.rays.anywhere)
