@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from nerf3d.commands.mesh import mesh as mesh
     from nerf3d.commands.prepare_avatar import prepare_avatar as prepare_avatar
     from nerf3d.commands.text import text as text
-    from nerf3d.runs import load_scene as load_scene
     from nerf3d.runs import open_run as open_run
+    from nerf3d.scenes import load_scene as load_scene
 
 __version__ = "0.1.0"
 
@@ -36,7 +36,7 @@ _HOMES = {
     "evaluate": "nerf3d.commands.evaluate",
     "evaluate_asset": "nerf3d.commands.evaluate_asset",
     "open_run": "nerf3d.runs",
-    "load_scene": "nerf3d.runs",
+    "load_scene": "nerf3d.scenes",
 }
 
 

@@ -12,6 +12,7 @@ from nerf3d.options.doctor import add_doctor
 from nerf3d.options.evaluate import add_eval
 from nerf3d.options.export import add_export
 from nerf3d.options.fit import add_fit
+from nerf3d.options.gen import add_gen
 from nerf3d.options.render import add_render
 from nerf3d.options.text import add_text
 
@@ -50,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"nerf3d {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for add in (add_text, add_fit, add_avatar, add_render, add_export, add_eval, add_bench, add_doctor):
+    for add in (add_text, add_fit, add_avatar, add_gen, add_render, add_export, add_eval, add_bench, add_doctor):
         add(commands)
     return parser
 

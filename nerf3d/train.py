@@ -14,6 +14,11 @@ from nerf3d.core import Group, Task
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
 
+
+class NotANumber(InputError):
+    """A loss is not a number; the parameters still are."""
+
+
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 
@@ -87,7 +92,7 @@ def train(
 
     The rates follow each group's schedule over the budget, after rising for `warmup` steps. `weights` are those of the
     losses, by name: numbers, or schedules over the budget; a loss that is not among them counts as it is. One that is not
-    a number ends the run with an InputError before it can spoil the parameters.
+    a number ends the run with NotANumber before it can spoil the parameters.
     """
     clock = time.perf_counter() - state.seconds
     while (progress := budget.progress(state.step, state.seconds)) < 1:
@@ -106,7 +111,7 @@ def train(
             ).sum()
             if not bool(torch.isfinite(total)):
                 spoilt = [name for name, loss in update.losses.items() if not bool(torch.isfinite(loss))]
-                raise InputError(
+                raise NotANumber(
                     f"training went wrong at step {state.step}: {' and '.join(spoilt) or 'the sum of all losses'} is not "
                     "a number any more; begin again with a smaller rate (--set rate.start=...) or another --seed"
                 )

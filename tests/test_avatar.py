@@ -25,7 +25,8 @@ from nerf3d.data.sound import write_wav
 from nerf3d.data.sound_features import MFCC
 from nerf3d.media.ffmpeg import look_into
 from nerf3d.metrics.pictures import psnr
-from nerf3d.runs import load_person, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_person
 from nerf3d.tasks.avatar.scenery import Scenery
 
 

@@ -18,7 +18,8 @@ from nerf3d.commands.render_avatar import render_avatar
 from nerf3d.data.sound import RATE, read_sound, write_wav
 from nerf3d.data.sound_features import LOG_MEL, Spectrum
 from nerf3d.media.ffmpeg import look_into
-from nerf3d.runs import load_person, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_person
 from nerf3d.tasks.avatar.scenery import Scenery
 
 FRAMES = 10

@@ -18,7 +18,7 @@ LOW = {"core"}
 SCENE = {"core", "kernels"}
 BELOW_TASKS = SCENE | {"fields", "render", "models", "guidance", "data", "export", "metrics"}
 BELOW_TASKS |= {"media", "files", "train", "checkpoint", "config", "plain"}
-BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "logs", "console", "doctor", "allocator"}
+BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "scenes", "logs", "console", "doctor", "allocator"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "assets": set(),
@@ -42,10 +42,11 @@ ALLOWED: dict[str, set[str]] = {
     "doctor": {"kernels"},
     "tasks": BELOW_TASKS,
     "runs": BELOW_TASKS | {"tasks"},
+    "scenes": BELOW_TASKS | {"tasks", "runs"},
     "console": set(),
     "logs": {"train"},
     "commands": BELOW_COMMANDS,
-    "__init__": {"commands", "runs"},  # `import nerf3d` is the door to the typed functions
+    "__init__": {"commands", "runs", "scenes"},  # `import nerf3d` is the door to the typed functions
     "viewer": BELOW_COMMANDS | {"commands"},
     "plugins": BELOW_COMMANDS | {"commands"},
     "options": BELOW_COMMANDS | {"commands"},

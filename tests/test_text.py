@@ -21,7 +21,8 @@ from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
 from nerf3d.metrics.mesh import MeshHealth
 from nerf3d.metrics.retrieval import Retrieval
-from nerf3d.runs import load_scene, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_scene
 
 SMALL = (
     "views.sizes=[24]",

@@ -13,7 +13,8 @@ from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.files import write_json
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
-from nerf3d.runs import Run, held_out, load_scene, open_run
+from nerf3d.runs import Run, open_run
+from nerf3d.scenes import held_out, load_scene
 from nerf3d.tasks.fit.compare import compare
 from nerf3d.tasks.text import Text
 

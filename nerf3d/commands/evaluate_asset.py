@@ -23,7 +23,8 @@ from nerf3d.metrics.mesh import MeshHealth, health
 from nerf3d.metrics.pictures import psnr
 from nerf3d.render.mesh import Mesh, render_mesh
 from nerf3d.render.picture import render_picture
-from nerf3d.runs import load_scene, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_scene
 
 CAMERAS = 16
 LONGEST = 400

@@ -24,7 +24,8 @@ from nerf3d.files import write_json
 from nerf3d.metrics import lips
 from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
 from nerf3d.metrics.portrait import Box, blink_recall, head_box, jitter, landmark_distance, masked_psnr, pasted
-from nerf3d.runs import load_person, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_person
 from nerf3d.tasks.avatar import motion
 from nerf3d.tasks.avatar.scenery import Scenery
 

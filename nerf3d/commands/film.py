@@ -15,7 +15,8 @@ from nerf3d.errors import InputError
 from nerf3d.export.film import write_film, write_frames
 from nerf3d.export.pictures import color_picture, depth_picture, depth_range, normal_picture, opacity_picture
 from nerf3d.render.picture import Picture, render_picture
-from nerf3d.runs import load_scene, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_scene
 
 CHANNELS = ("rgb", "depth", "normal", "opacity")
 LONGEST = 640

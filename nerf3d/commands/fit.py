@@ -16,7 +16,8 @@ from nerf3d.data.load import load_capture
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
-from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, check_same, open_run
+from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, open_run
+from nerf3d.scenes import check_same
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
 from nerf3d.tasks.fit.sanity import check_recipe

@@ -23,7 +23,8 @@ from nerf3d.metrics.mesh import MeshHealth, health
 from nerf3d.metrics.retrieval import retrieve
 from nerf3d.metrics.shape import compare, mesh_of
 from nerf3d.metrics.views import view_consistency
-from nerf3d.runs import Run, load_scene
+from nerf3d.runs import Run
+from nerf3d.scenes import load_scene
 
 RESOLUTION = 96
 

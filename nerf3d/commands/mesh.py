@@ -21,7 +21,9 @@ from nerf3d.export.seen import seen_surface
 from nerf3d.export.surface import Surface, surface_of
 from nerf3d.export.weld import welded
 from nerf3d.metrics.mesh import health
-from nerf3d.runs import load_scene, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_scene
+from nerf3d.tasks.generate import Made
 from nerf3d.tasks.text import Text
 
 TEXTURED = (".glb", ".usdz", ".obj")
@@ -53,8 +55,8 @@ def mesh(
 
     `faces` (0: all) and `texture` (pixels along a side, 0: colours at the vertices) are 20,000 and 1024 for formats that
     have textures, and otherwise all and 0. `smoothing`: rounds of a filter against bumps. A capture stays where it is in
-    its world; what was made of a prompt stands on the ground, one unit tall. `unit` is how long a unit is, `up` the
-    file's upward axis (y or z), `origin` one of scene, base and center.
+    its world; what was made of a prompt or of a code stands on the ground, one unit tall. `unit` is how long a unit is,
+    `up` the file's upward axis (y or z), `origin` one of scene, base and center.
 
     `source` is what the surface is made of: "density" (a field of distances gives its zero set), "sight", how far light
     goes in from all sides, or "depth", as the run's own cameras see it (what was made of a prompt is looked at from all
@@ -69,7 +71,7 @@ def mesh(
     _check(resolution, level, smallest, box)
     looks = _looks(path, faces, texture, smoothing, smallest)
     opened = open_run(Path(run))
-    generated = isinstance(opened.config.recipe, Text)
+    generated = isinstance(opened.config.recipe, Text | Made)
     source = source or ("sight" if generated and level is None else "density")
     _check_source(source, level)
     frame = _frame(generated, unit, up, origin)

@@ -13,7 +13,8 @@ from nerf3d.console import say
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.render.picture import render_picture
-from nerf3d.runs import Run, load_scene
+from nerf3d.runs import Run
+from nerf3d.scenes import load_scene
 from nerf3d.tasks.text.collapse import Collapsed, check_solid
 
 RESOLUTION = 128

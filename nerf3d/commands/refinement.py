@@ -26,7 +26,8 @@ from nerf3d.kernels.contours import edges_of
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.intersections import cut_faces
 from nerf3d.metrics.retrieval import retrieve
-from nerf3d.runs import Run, check_same
+from nerf3d.runs import Run
+from nerf3d.scenes import check_same
 from nerf3d.tasks.fit import Fit
 from nerf3d.tasks.text import Text
 from nerf3d.tasks.text.views import random_views

@@ -23,7 +23,8 @@ from nerf3d.errors import InputError
 from nerf3d.export.film import write_frames
 from nerf3d.export.pictures import color_picture
 from nerf3d.media.film import write_film, write_transparent_film
-from nerf3d.runs import load_person, open_run
+from nerf3d.runs import open_run
+from nerf3d.scenes import load_person
 from nerf3d.tasks.avatar import blinking, motion
 from nerf3d.tasks.avatar.scenery import Scenery
 

@@ -60,9 +60,9 @@ def side_by_side(jobs: list[Job], at_once: int) -> Iterator[Ended]:
                     index, job = waiting.pop(0)
                     running.append(_Running(index, _started(job, environment), time.perf_counter()))
                 time.sleep(LOOK_EVERY)
-                for job in [r for r in running if r.process.poll() is not None]:
-                    running.remove(job)
-                    yield Ended(job.index, job.process.returncode, time.perf_counter() - job.began)
+                for over in [r for r in running if r.process.poll() is not None]:
+                    running.remove(over)
+                    yield Ended(over.index, over.process.returncode, time.perf_counter() - over.began)
         finally:
             _stop([r.process for r in running])
 

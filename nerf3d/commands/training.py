@@ -23,11 +23,12 @@ from nerf3d.logs import Logs
 from nerf3d.runs import Run
 from nerf3d.tasks.avatar import Avatar
 from nerf3d.tasks.fit import Fit
+from nerf3d.tasks.generate import Generate, Made
 from nerf3d.tasks.text import Text
 from nerf3d.train import Budget, Progress, Report, begin, train
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
-Recipe = TypeVar("Recipe", Fit, Text, Avatar)
+Recipe = TypeVar("Recipe", bound=Fit | Text | Avatar | Generate)
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,7 @@ def run_training(
     Diverged when a parameter is not a number any more.
     """
     recipe = run.config.recipe
+    assert not isinstance(recipe, Made)
     budget = Budget(recipe.steps, recipe.minutes)
     rng = torch.Generator(device).manual_seed(run.config.seed + 2**32)  # not the numbers that made the parameters
     state = begin(task, rng, Adam)

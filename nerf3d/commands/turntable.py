@@ -23,9 +23,7 @@ def write_turntable(path: Path, scene: Scene, asset: Asset) -> None:
     """One round in three seconds. Normals are painted as (n + 1) / 2 of the scene's axes; those of the density itself are
     noisier, and took twice as long as the colours.
     """
-    small = scene.cameras.scaled_to(SIZE, SIZE)
-    poses = orbit_around(small, scene.up, FRAMES)
-    around = Cameras(poses, small.intrinsics[:1].expand(FRAMES, 4), torch.zeros(FRAMES, 5), SIZE, SIZE)
+    around = circle(scene, FRAMES, SIZE)
     shape = in_world(asset)
 
     def frames() -> Iterator[Tensor]:
@@ -34,6 +32,13 @@ def write_turntable(path: Path, scene: Scene, asset: Asset) -> None:
             yield torch.cat([color_picture(seen.color), color_picture(normals.color)], 1)
 
     write_film(path, frames(), FPS)
+
+
+def circle(scene: Scene, frames: int, size: int) -> Cameras:
+    """Cameras around a scene, evenly spaced, with square pictures."""
+    small = scene.cameras.scaled_to(size, size)
+    poses = orbit_around(small, scene.up, frames)
+    return Cameras(poses, small.intrinsics[:1].expand(frames, 4), torch.zeros(frames, 5), size, size)
 
 
 def in_world(asset: Asset) -> Mesh:

@@ -1,7 +1,7 @@
 """Schedules are values: numbers that depend on how far a run has come."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -49,3 +49,14 @@ class Decay:
 
 
 Schedule = Constant | Ramp | Decay
+
+
+def scaled(schedule: Schedule, factor: float) -> Schedule:
+    """The same schedule, times a number.
+
+    >>> scaled(Ramp(1.0, 3.0), 0.5)
+    Ramp(start=0.5, stop=1.5, begin=0.0, until=1.0)
+    """
+    if isinstance(schedule, Constant):
+        return Constant(factor * schedule.value)
+    return replace(schedule, start=factor * schedule.start, stop=factor * schedule.stop)

@@ -64,9 +64,10 @@ class Evaluator:
     def see(self, images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n c"]:
         """A unit vector for every picture; smaller pictures are enlarged, larger ones averaged down."""
         device = next(self.model.parameters()).device
-        return torch.cat([self._see(batch.to(device)) for batch in images.split(BATCH)]).cpu()
+        return torch.cat([self.watch(batch.to(device)) for batch in images.split(BATCH)]).cpu()
 
-    def _see(self, images: Tensor) -> Tensor:
+    def watch(self, images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n c"]:
+        """The same with a gradient: for edits, which a text leads. Whoever is led by it must not be judged by it."""
         x = images.permute(0, 3, 1, 2).float()
         if x.shape[-2:] != (self.size, self.size):
             x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False)

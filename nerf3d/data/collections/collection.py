@@ -62,6 +62,11 @@ class Collection:
         """How many objects there are."""
         return len(self.captions)
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """All captions, each once, in order."""
+        return tuple(sorted({caption for caption in self.captions if caption}))
+
     def __getitem__(self, index: Any) -> "Collection":
         """Some of the pictures: a slice, a mask or a tensor of indices. All objects keep their numbers."""
         return replace(self, pictures=self.pictures[index], cameras=self.cameras[index], scene=self.scene[index])

@@ -54,6 +54,20 @@ def read_eg3d(folder: Path, size: int | None = None) -> Collection:
     return _with_ours(file, document, pictures, cameras, has_alpha)
 
 
+def camera_of(folder: Path, picture: Path, size: int) -> Cameras | None:
+    """The camera of one square picture of such a folder, `size` pixels wide; None where the folder does not label it."""
+    file = folder / LABELS
+    names, numbers = _labels(file, read_json(file))
+    wanted = picture.resolve()
+    rows = [i for i, name in enumerate(names) if inside(folder, name) == wanted]
+    if not rows:
+        return None
+    where = [f"{file}: {names[rows[0]]}"]
+    pose = exact_poses(numbers[rows[:1], :16].reshape(-1, 4, 4), where)
+    intrinsics = size * _intrinsics(numbers[rows[:1], 16:].reshape(-1, 3, 3), where)
+    return Cameras(pose, intrinsics, torch.zeros(1, 5), size, size)
+
+
 def write_eg3d(folder: Path, collections: Iterable[Collection]) -> None:
     """Write collections, one after another, as one into an existing folder; none but the present one is in memory.
 

@@ -10,7 +10,7 @@ from nerf3d.errors import InputError
 
 def kinds_of(collection: Collection) -> tuple[str, ...]:
     """All captions of a collection, each once, in order."""
-    return tuple(sorted({caption for caption in collection.captions if caption}))
+    return collection.kinds
 
 
 def one_kind(kinds: tuple[str, ...], kind: str, count: int) -> Float[Tensor, "n kinds"]:

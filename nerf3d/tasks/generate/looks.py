@@ -67,6 +67,15 @@ def premultiplied(straight: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 4"]:
     return torch.cat([straight[..., :3] * straight[..., 3:], straight[..., 3:]], -1)
 
 
+def on_white(picture: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b 3"]:
+    """Colours over black with their opacity, before white.
+
+    >>> on_white(torch.tensor([0.2, 0.0, 0.1, 0.5]))
+    tensor([0.7000, 0.5000, 0.6000])
+    """
+    return picture[..., :3] + 1 - picture[..., 3:]
+
+
 def picture(
     field: Field, cameras: Cameras, index: int, sampler: Sampler, rng: torch.Generator | None = None
 ) -> Float[Tensor, "h w 4"]:

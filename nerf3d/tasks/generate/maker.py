@@ -43,5 +43,8 @@ class Maker(Protocol):
 class GenerateTask(Task, Protocol):
     """A `core.Task` that leaves a maker. `maker` and `helpers` (critics and such) are what checkpoints hold."""
 
-    maker: torch.nn.Module
-    helpers: torch.nn.Module
+    @property
+    def maker(self) -> torch.nn.Module: ...
+
+    @property
+    def helpers(self) -> torch.nn.Module: ...

@@ -1,0 +1,112 @@
+"""`nerf3d gen edit`: an object of a generative model and a text in, the object as the text says, out."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nerf3d.assets import EVALUATOR
+from nerf3d.commands.sample_generator import Sampled, keep_object, looked_at
+from nerf3d.commands.text import check_prompt
+from nerf3d.console import say
+from nerf3d.core import Cameras
+from nerf3d.errors import InputError
+from nerf3d.export.pictures import contact_sheet, write_picture
+from nerf3d.metrics.clip import Evaluator
+from nerf3d.runs import LATENT, open_run
+from nerf3d.scenes import Model, field_of, load_model
+from nerf3d.tasks.generate.editing import Disagreement, edit
+from nerf3d.tasks.generate.latent import Latent, read_latent
+
+VIEWS = 16
+COMPANY = 8
+"""Objects that a shared direction is found on."""
+
+
+def edit_object(
+    run: Path | str,
+    latent: Path | str,
+    text: str,
+    out: Path | str | None = None,
+    everywhere: bool = False,
+    strength: float = 1.0,
+    critic: Path | str | None = None,
+    seed: int = 0,
+) -> Sampled:
+    """Move an object's code until it looks like `text` from all sides and keeps its outline; write it to `out` (None: beside
+    the latent) as `sample_generator` does, with edit.png: before and after.
+
+    `latent` is an object's folder or its latent.safetensors. `everywhere`: move it along a direction that turns other
+    objects of the model too; `strength` times as far. `critic` is the folder of an open_clip model that says what looks
+    like the text (None: the program's own, which knows simple things in plain colours). Raises InputError.
+    """
+    check_prompt(text)
+    if not 0 < strength <= 10:
+        raise InputError(f"a strength of {strength:g} is not useful; choose a number above 0, at most 10")
+    model = load_model(open_run(Path(run)))
+    file = _file(Path(latent))
+    before = read_latent(file)
+    before.require(model.name, file)
+    words = meant(text, model.about.kinds)
+    if words != text:
+        say(f"{text!r} is read as {words!r}")
+    rng = torch.Generator().manual_seed(seed)
+    field_of(model, before)  # with the weights that were tuned for it
+    codes = before.code[None]
+    if everywhere:
+        codes = torch.cat([codes, model.makes.draw(COMPANY - 1, rng)])
+    toward = against(Evaluator.open(EVALUATOR if critic is None else Path(critic)), words)
+    change = edit(model.makes, codes, toward, _views(model), rng, everywhere)[0]
+    after = replace(before, code=before.code + strength * change, how=f"{before.how}; {text}")
+    target = Path(out) if out is not None else file.parent.with_name(f"{file.parent.name}-{_slug(text)}")
+    made = keep_object(model, after, target, seed)
+    sides = [*_sides(model, before), *_sides(model, after)]
+    write_picture(made.run.folder / "edit.png", contact_sheet(sides, len(sides) // 2))
+    say(f"the edited object is in {target}; edit.png shows it below what it was")
+    return made
+
+
+def against(evaluator: Evaluator, text: str) -> Disagreement:
+    """1 - cos(picture, text)."""
+    wanted = evaluator.read([text])[0]
+
+    def disagreement(images: Float[Tensor, "v h w 3"]) -> Float[Tensor, "v"]:
+        return 1 - evaluator.watch(images) @ wanted
+
+    return disagreement
+
+
+def meant(text: str, kinds: tuple[str, ...]) -> str:
+    """A text with the thing's name for "one", where all kinds that the model knows are the same thing.
+
+    >>> meant("a yellow one", ("a red car", "a blue car"))
+    'a yellow car'
+    """
+    names = {kind.split()[-1] for kind in kinds}
+    words = text.split()
+    if len(names) == 1 and "one" in words:
+        return " ".join(names.copy().pop() if word == "one" else word for word in words)
+    return text
+
+
+def _views(model: Model) -> Cameras:
+    count = len(model.about.cameras)
+    return model.about.cameras[torch.linspace(0, count - 1, min(VIEWS, count)).round().long()]
+
+
+def _sides(model: Model, latent: Latent) -> list[Tensor]:
+    return list(looked_at(model.scene(field_of(model, latent)), 4))
+
+
+def _file(path: Path) -> Path:
+    file = path / LATENT if path.is_dir() else path
+    if not file.is_file():
+        raise InputError(f"there is no latent at {path}; give the folder of an object that nerf3d gen sample wrote")
+    return file
+
+
+def _slug(text: str) -> str:
+    kept = "".join(letter if letter.isalnum() else "-" for letter in text.lower())
+    return "-".join(part for part in kept.split("-") if part)[:40] or "edited"

@@ -1,0 +1,277 @@
+"""`nerf3d gen eval`: how like the collection's held-out objects a generative model's objects are, and how different from
+each other.
+"""
+
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from nerf3d.assets import EVALUATOR
+from nerf3d.commands.turntable import circle
+from nerf3d.console import tracked
+from nerf3d.core import Cameras
+from nerf3d.data.collections.collection import Collection
+from nerf3d.data.collections.load import load_collection
+from nerf3d.data.collections.world import COLOR, object_of, picture_of, truth_of
+from nerf3d.errors import InputError
+from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.files import write_json
+from nerf3d.metrics import sets
+from nerf3d.metrics.clip import Evaluator
+from nerf3d.metrics.consistency import Reprojection, reprojection_error
+from nerf3d.metrics.pictures import psnr
+from nerf3d.render.picture import render_picture
+from nerf3d.runs import open_run
+from nerf3d.scenes import Model, load_model, untrained
+from nerf3d.tasks.generate import Maker
+from nerf3d.tasks.generate.inversion import invert
+from nerf3d.tasks.generate.looks import Gallery, on_white, picture, premultiplied
+
+MOST_OBJECTS, UNTRAINED, COMPARED = 500, 200, 100
+"""Drawn objects that are compared with as many real ones; of the model before training; seen from one side."""
+TOGETHER = 50
+SOLID = 0.5
+INVERTED, UNSEEN = 10, 4
+PAIRS, LARGE = 12, 64
+"""Objects whose views are held against each other, and the side of those views."""
+SHEET = 32
+
+
+@dataclass(frozen=True)
+class GeneratorEvaluation:
+    """`distance` is the squared Frechet distance in the space of `features`, `floor` that of real pictures from real ones,
+    `distance_untrained` that of the model before training; `kernel` likewise (KID). `diversity_color` and
+    `diversity_silhouette` are those of drawn objects over the real ones': 1 is right. `probe` is how well a straight line
+    reads the body's colour in codes that an encoder made (R^2). `reprojection` is the mean difference of colours where one
+    view of a drawn object is found again in another, `reprojection_real` the same of true ones. `psnr_input` and
+    `psnr_unseen` are those of held-out objects that were inverted from one picture.
+    """
+
+    step: int
+    features: str
+    objects: int
+    distance: float
+    floor: float
+    distance_untrained: float
+    kernel: float
+    kernel_floor: float
+    precision: float
+    recall: float
+    diversity_color: float
+    diversity_silhouette: float
+    empty: int
+    probe: float | None
+    reprojection: float | None
+    reprojection_share: float
+    reprojection_real: float | None
+    psnr_input: float
+    psnr_unseen: float
+    seconds_per_inversion: float
+
+
+def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
+    """Measure a generative model against the pictures of its collection and the objects that it did not learn from; write
+    metrics.json and media/drawn.png. Raises InputError where the collection is not where it was.
+    """
+    model = load_model(open_run(Path(run)))
+    collection = load_collection(Path(model.run.config.source), model.about.cameras.width)
+    held_out = collection.split()[1]
+    rng = torch.Generator().manual_seed(seed)
+    one_each = _one_each(collection, rng)[: 2 * MOST_OBJECTS]
+    half = len(one_each) // 2
+    real, other = (
+        on_white_pictures(collection, one_each[:half]),
+        on_white_pictures(collection, one_each[half : 2 * half]),
+    )
+    cameras = collection.cameras[one_each[:half]]
+    drawn = _drawn(model.makes, cameras, rng, "drawn objects")
+    first = _drawn(untrained(model).makes, cameras[:UNTRAINED], rng, "before training")
+    evaluator = Evaluator.open(EVALUATOR)
+    seen, truth, truth2 = (evaluator.see(p) for p in (on_white(drawn), real, other))
+    overlap = sets.precision_recall(truth2, seen)
+    spread = _diversity(model, collection, drawn, one_each[:half], rng)
+    again = _reprojections(model, held_out, rng)
+    inversions = _inversions(model, held_out, rng)
+    result = GeneratorEvaluation(
+        step=model.step,
+        features=f"{EVALUATOR.name} ({truth.shape[1]} numbers, the program's own)",
+        objects=len(drawn),
+        distance=sets.frechet_distance(seen, truth2),
+        floor=sets.frechet_distance(truth, truth2),
+        distance_untrained=sets.frechet_distance(evaluator.see(on_white(first)), truth2),
+        kernel=sets.kernel_distance(seen, truth2),
+        kernel_floor=sets.kernel_distance(truth, truth2),
+        precision=overlap.precision,
+        recall=overlap.recall,
+        diversity_color=spread.color,
+        diversity_silhouette=spread.silhouette,
+        empty=int((drawn[..., 3].amax((1, 2)) < SOLID).sum()),
+        probe=_probe(model.makes, collection, one_each),
+        reprojection=again.made.color_error,
+        reprojection_share=again.made.share,
+        reprojection_real=None if again.real is None else again.real.color_error,
+        psnr_input=inversions.input,
+        psnr_unseen=inversions.unseen,
+        seconds_per_inversion=inversions.seconds,
+    )
+    write_json(model.run.folder / "metrics.json", asdict(result))
+    shown = [*real[: SHEET // 2], *on_white(drawn)[:SHEET]]
+    write_picture(model.run.media / "drawn.png", contact_sheet([color_picture(p) for p in shown], SHEET // 2))
+    return result
+
+
+def table(result: GeneratorEvaluation) -> str:
+    """The evaluation for reading."""
+    again = (
+        "-"
+        if result.reprojection is None
+        else f"{result.reprojection:.3f} where {100 * result.reprojection_share:.0f} % are seen"
+    )
+    real = "" if result.reprojection_real is None else f"; true objects {result.reprojection_real:.3f}"
+    rows = [
+        (
+            "distance",
+            f"{result.distance:.4f}; real from real {result.floor:.4f}, untrained {result.distance_untrained:.4f}",
+        ),
+        ("", f"(Frechet, {result.objects} objects, in the features of {result.features})"),
+        ("kernel", f"{result.kernel:.5f}; real from real {result.kernel_floor:.5f}"),
+        ("precision, recall", f"{result.precision:.2f}, {result.recall:.2f}"),
+        (
+            "diversity",
+            f"colour {result.diversity_color:.2f}, silhouette {result.diversity_silhouette:.2f} of the real objects'",
+        ),
+        ("colour in the code", "no encoder" if result.probe is None else f"R^2 {result.probe:.3f} by a straight line"),
+        ("views agree", f"{again}{real}"),
+        (
+            "inversion",
+            f"{result.psnr_input:.2f} dB, {result.psnr_unseen:.2f} dB unseen, {result.seconds_per_inversion:.0f} s each",
+        ),
+    ]
+    if result.empty:
+        rows.append(("empty", f"{result.empty} of {result.objects} drawn objects show nothing"))
+    return "\n".join(f"{name:20} {value}" for name, value in rows)
+
+
+def on_white_pictures(collection: Collection, which: Int64[Tensor, "n"]) -> Float[Tensor, "n h w 3"]:
+    return on_white(premultiplied(collection.pictures[which].float() / 255))
+
+
+def _one_each(collection: Collection, rng: torch.Generator) -> Int64[Tensor, "n"]:
+    """One picture of each object, in random order."""
+    order = torch.randperm(len(collection), generator=rng)
+    scene = collection.scene[order]
+    first = torch.full((collection.scenes,), len(order)).scatter_reduce(0, scene, torch.arange(len(order)), "amin")
+    kept = order[first[first < len(order)]]
+    return kept[torch.randperm(len(kept), generator=rng)]
+
+
+def _drawn(maker: Maker, cameras: Cameras, rng: torch.Generator, title: str) -> Float[Tensor, "n h w 4"]:
+    """One object for every camera, as that sees it."""
+    pictures = []
+    with torch.no_grad():
+        for i in tracked(range(len(cameras)), title, len(cameras)):
+            if i % TOGETHER == 0:
+                codes = maker.draw(min(TOGETHER, len(cameras) - i), rng)
+            field = maker.fields(codes[i % TOGETHER : i % TOGETHER + 1])[0]
+            pictures.append(picture(field, cameras, i, maker.sampler))
+    return torch.stack(pictures)
+
+
+def _diversity(
+    model: Model, collection: Collection, drawn: Tensor, shown: Tensor, rng: torch.Generator
+) -> sets.Diversity:
+    """From one camera where the collection's objects are known, so that objects alone differ; else from many."""
+    real = premultiplied(collection.pictures[shown].float() / 255)
+    if known(collection):
+        camera = collection.cameras[shown[:1]]
+        some = torch.randperm(collection.scenes, generator=rng)[:COMPARED].tolist()
+        real = torch.cat([premultiplied(picture_of(object_of(collection, i), camera).float() / 255) for i in some])
+        drawn = _drawn(model.makes, camera[torch.zeros(COMPARED, dtype=torch.int64)], rng, "from one side")
+    drawn = drawn[drawn[..., 3].amax((1, 2)) >= SOLID]
+    if len(drawn) < 2:
+        return sets.Diversity(0.0, 0.0)
+    both = [(on_white(p), p[..., 3] >= SOLID) for p in (drawn, real)]
+    return sets.diversity(*both[0], *both[1])
+
+
+def known(collection: Collection) -> bool:
+    """Whether it is one of the built-in world, whose objects can be drawn anew."""
+    try:
+        object_of(collection, 0)
+    except InputError:
+        return False
+    return True
+
+
+def _probe(maker: Maker, collection: Collection, pictures: Int64[Tensor, "n"]) -> float | None:
+    """How well the body's colour can be read in the codes of pictures."""
+    if not set(COLOR) <= set(collection.attributes.names):
+        return None
+    with torch.no_grad():
+        seen = premultiplied(collection.pictures[pictures].float() / 255)
+        codes = torch.cat([maker.read(part).flatten(1) for part in seen.split(100)])
+    if float((codes - codes[0]).abs().max()) == 0:
+        return None
+    return sets.linear_probe(codes, collection.attributes.columns(*COLOR)[collection.scene[pictures]], strength=1e-2)
+
+
+@dataclass(frozen=True)
+class _Reprojections:
+    made: Reprojection
+    real: Reprojection | None
+
+
+def _reprojections(model: Model, held_out: Collection, rng: torch.Generator) -> _Reprojections:
+    """Of views 30 degrees apart, of drawn objects and of true ones."""
+    codes = model.makes.draw(PAIRS, rng)
+    made, real = [], []
+    for i in tracked(range(PAIRS), "views", PAIRS):
+        scene = model.scene(model.makes.fields(codes[i : i + 1])[0])
+        around = circle(scene, 12, LARGE)
+        both = [render_picture(scene, around, view) for view in (i % 12, (i + 1) % 12)]
+        colors, depths = [p.color for p in both], [torch.where(p.opacity > SOLID, p.depth, 0.0) for p in both]
+        if bool((depths[0] > 0).any()):
+            made.append(reprojection_error(colors[0], depths[0], colors[1], depths[1], around, i % 12, (i + 1) % 12))
+        if known(held_out):
+            thing = object_of(held_out, i % held_out.scenes)
+            pair = around[torch.tensor([i % 12, (i + 1) % 12])]
+            seen = on_white(premultiplied(picture_of(thing, pair).float() / 255))
+            true = [truth_of(thing, pair, view).depth for view in (0, 1)]
+            real.append(reprojection_error(seen[0], true[0], seen[1], true[1], pair, 0, 1))
+    return _Reprojections(_mean(made), _mean(real) if real else None)
+
+
+def _mean(each: list[Reprojection]) -> Reprojection:
+    errors = [e.color_error for e in each if e.color_error is not None]
+    share = sum(e.share for e in each) / max(len(each), 1)
+    return Reprojection(sum(errors) / len(errors) if errors else None, share)
+
+
+@dataclass(frozen=True)
+class _Inversions:
+    input: float
+    unseen: float
+    seconds: float
+
+
+def _inversions(model: Model, held_out: Collection, rng: torch.Generator) -> _Inversions:
+    """Of held-out objects, from one picture each, whose camera is known."""
+    gallery, inputs, unseen, began = Gallery(held_out), [], [], time.perf_counter()
+    count = min(INVERTED, held_out.scenes)
+    for scene in tracked(range(count), "inversions", count):
+        views = gallery.views(scene, 1 + UNSEEN, rng)
+        pictures, cameras = gallery.pictures(views), held_out.cameras[views]
+        found = invert(model.makes, pictures[0], cameras[:1], True, rng)
+        field = model.makes.fields(found.code[None])[0]
+        with torch.no_grad():
+            shown = [on_white(picture(field, cameras, i, model.makes.sampler)) for i in range(len(views))]
+        values = [psnr(a, b) for a, b in zip(shown, on_white(pictures), strict=True)]
+        inputs.append(values[0])
+        unseen += values[1:]
+    mean = sum(unseen) / len(unseen) if unseen else math.nan
+    return _Inversions(sum(inputs) / count, mean, (time.perf_counter() - began) / count)

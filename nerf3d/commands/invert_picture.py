@@ -1,0 +1,103 @@
+"""`nerf3d gen invert`: one picture in, the object that it shows out, as the generative model can make it."""
+
+import time
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from nerf3d.commands.sample_generator import Sampled, keep_object
+from nerf3d.console import say
+from nerf3d.core import Cameras
+from nerf3d.data.collections.eg3d import LABELS, camera_of
+from nerf3d.data.collections.pictures import load_resized
+from nerf3d.errors import InputError
+from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.metrics.pictures import psnr
+from nerf3d.runs import open_run
+from nerf3d.scenes import Model, field_of, load_model
+from nerf3d.tasks.generate import Latent
+from nerf3d.tasks.generate.inversion import Inverted, invert, tune
+from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
+
+LEAST_COVERED = 0.005
+"""A picture with less than this share of its pixels covered shows no object."""
+PSEUDO_VIEWS = 8
+
+
+def invert_picture(
+    run: Path | str,
+    photograph: Path | str,
+    out: Path | str | None = None,
+    tuned: bool = True,
+    seed: int = 0,
+) -> Sampled:
+    """Find the code whose object looks like a picture, and write it to `out` (None: RUN/inverted/NAME): a run with
+    latent.safetensors, preview.png, turntable.mp4, asset.glb, and inversion.png, the picture beside what was made of it.
+
+    The picture shows one object before transparency, or before plain white. Where it belongs to a collection in EG3D's
+    layout its camera is taken from there; else the camera is looked for too. `tuned`: change the model's weights a little,
+    for this object alone. Raises InputError.
+    """
+    began = time.perf_counter()
+    model = load_model(open_run(Path(run)))
+    file = Path(photograph)
+    seen = read_object(file, model.about.cameras.width)
+    camera = _known_camera(file, model)
+    say(
+        "its camera is known"
+        if camera is not None
+        else "its camera is not known: it is looked for among the collection's"
+    )
+    rng = torch.Generator().manual_seed(seed)
+    found = invert(model.makes, seen, model.about.cameras if camera is None else camera, camera is not None, rng)
+    weights = tune(model.maker, found, seen, _others(model), rng) if tuned else {}
+    target = Path(out) if out is not None else model.run.folder / "inverted" / file.stem
+    made = keep_object(model, Latent(found.code, model.name, f"inverted from {file.name}", weights), target, seed)
+    _show(model, made, found, seen, weights)
+    say(f"{time.perf_counter() - began:.0f} s; the object is in {target}")
+    return made
+
+
+def read_object(file: Path, size: int) -> Float[Tensor, "h w 4"]:
+    """A picture of one object as colours over black and opacity. Without alpha, white is taken for nothing."""
+    straight = load_resized([file], size)[0].float() / 255
+    if straight.shape[0] != straight.shape[1]:
+        raise InputError(f"{file} is not square; cut out a square with the object in its middle")
+    if bool((straight[..., 3] == 1).all()):
+        shown = 1 - straight[..., :3].amin(-1, keepdim=True)  # how far it is from white
+        alpha = (shown > 0.06).float()
+        straight = torch.cat([straight[..., :3], alpha], -1)
+    if float(straight[..., 3].mean()) < LEAST_COVERED:
+        raise InputError(
+            f"{file} shows no object (nothing that is not white or transparent); cut one out, before transparency"
+        )
+    if float(straight[..., 3].min()) > 0.5:
+        raise InputError(f"{file} has no background that could be told from the object; give one before transparency")
+    return premultiplied(straight)
+
+
+def _known_camera(file: Path, model: Model) -> Cameras | None:
+    for folder in file.resolve().parents[:3]:
+        if (folder / LABELS).is_file():
+            return camera_of(folder, file, model.about.cameras.width)
+    return None
+
+
+def _others(model: Model) -> Cameras:
+    count = len(model.about.cameras)
+    return model.about.cameras[torch.linspace(0, count - 1, min(PSEUDO_VIEWS, count)).round().long()]
+
+
+def _show(model: Model, made: Sampled, found: Inverted, seen: Tensor, weights: dict[str, Tensor]) -> None:
+    """The picture, the same from the code, and the same tuned."""
+    versions = [{}, weights] if weights else [{}]
+    shown = [on_white(seen)]
+    for each in versions:
+        field = field_of(model, Latent(found.code, model.name, "", each))
+        with torch.no_grad():
+            shown.append(on_white(picture(field, found.camera, 0, model.makes.sampler)))
+    write_picture(made.run.folder / "inversion.png", contact_sheet([color_picture(p) for p in shown], 3))
+    values = [f"{psnr(p, shown[0]):.1f} dB" for p in shown[1:]]
+    say("the picture against what was made of it: " + ", and with tuned weights ".join(values))
