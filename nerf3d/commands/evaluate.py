@@ -6,6 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from nerf3d.commands.evaluate_generator import GeneratorEvaluation, evaluate_generator
+from nerf3d.commands.evaluate_generator import table as table_of_generator
 from nerf3d.commands.judge import Judgement, judge
 from nerf3d.commands.judge import table as table_of_judgement
 from nerf3d.console import say, tracked
@@ -16,6 +18,7 @@ from nerf3d.metrics.pictures import lpips, lpips_available, psnr, ssim
 from nerf3d.runs import Run, open_run
 from nerf3d.scenes import held_out, load_scene
 from nerf3d.tasks.fit.compare import compare
+from nerf3d.tasks.generate import Generate, Made
 from nerf3d.tasks.text import Text
 
 SHEET_VIEWS = 6
@@ -47,13 +50,24 @@ class Evaluation:
     views: tuple[View, ...]
 
 
-def evaluate(run: Path | str) -> Evaluation | Judgement:
-    """Measure a run as its story asks for, and write metrics.json and media/evaluation.png into it.
+def evaluate(run: Path | str) -> Evaluation | Judgement | GeneratorEvaluation:
+    """Measure a run as its story asks for, and write metrics.json and a sheet of pictures in media/ into it.
 
-    A run of photographs is rendered from every held-out view at full size and compared; one of a prompt is judged.
+    A run of photographs is rendered from every held-out view at full size and compared; one of a prompt is judged; of a
+    generative model many objects are compared with those of its collection.
     """
     opened = open_run(Path(run))
-    return judge(opened) if isinstance(opened.config.recipe, Text) else _compared(opened)
+    recipe = opened.config.recipe
+    if isinstance(recipe, Text):
+        return judge(opened)
+    if isinstance(recipe, Generate):
+        return evaluate_generator(opened.folder)
+    if isinstance(recipe, Made):
+        raise InputError(
+            f"{opened.folder} is an object that a model made, and there is no truth to compare it with; measure its mesh by "
+            f"`nerf3d eval {opened.folder}/asset.glb --against {opened.folder}`, the model by `nerf3d gen eval`"
+        )
+    return _compared(opened)
 
 
 def _compared(opened: Run) -> Evaluation:
@@ -98,8 +112,10 @@ def _compared(opened: Run) -> Evaluation:
     return result
 
 
-def table(result: Evaluation | Judgement) -> str:
+def table(result: Evaluation | Judgement | GeneratorEvaluation) -> str:
     """The evaluation for reading."""
+    if isinstance(result, GeneratorEvaluation):
+        return table_of_generator(result)
     if isinstance(result, Judgement):
         return table_of_judgement(result)
     width = max(len("mean"), *(len(view.name) for view in result.views))
