@@ -1,146 +1,192 @@
-"""The story of a collection by two networks that play against each other: one makes objects of random codes, the other says
-of pictures, and of the poses they were taken from, whether they are real.
+"""The story of a collection by two networks that play against each other: one makes objects of random codes, the other
+says of pictures, and of the poses they were taken from, whether they are real.
 
-EG3D's training (Chan et al., 2022) in small: the non-saturating loss, R1 on real pictures every few steps, a running mean
-of the generator's weights, poses told to the critic. Beside it what keeps a small generator from ignoring its code: a third
-network reads the code back from the picture (InfoGAN, Chen et al. 2016), and generator and reader learn together.
+One loop trains EG3D (Chan et al. 2022), pi-GAN (Chan et al. 2021) and GRAF (Schwarz et al. 2020). Generators differ in
+how a code becomes a field (`makers`), the games in what of the pictures is compared (`sights`) and in some rules
+(`Rules`). Common to all is the non-saturating loss, R1 on real pictures every few steps, and a running mean of the
+generator's weights, which is kept:
+
+    critic      softplus(-D(real)) + softplus(D(made)) + r1 / 2 |dD / d real|^2
+    generator   softplus(-D(made)) + what the rules ask for
+
+Beside it what keeps a small generator from ignoring its code: a third network reads the code back from the picture
+(InfoGAN, Chen et al. 2016), and generator and reader learn together. pi-GAN's critic tells the camera of made pictures;
+here the reader does.
+
+The papers' optimisers are Adam without momentum (EG3D, pi-GAN) and RMSprop (GRAF); the training loop's Adam does for
+all three.
 """
 
-import copy
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from nerf3d.core import Box, Cameras, Group, Update
+from nerf3d.core import Box, Cameras, Field, Group, Update
+from nerf3d.core.schedules import Constant, Schedule
 from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.eg3d import to_numbers
-from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.critic import r1_penalty
-from nerf3d.models.generator import TriPlaneGenerator
-from nerf3d.render.stratified import Stratified
-from nerf3d.tasks.generate.kinds import one_kind
-from nerf3d.tasks.generate.looks import picture, premultiplied
-from nerf3d.tasks.generate.recipe import EG3D
+from nerf3d.models.generator import swap_poses
+from nerf3d.tasks.generate.makers import Makers as Makers
+from nerf3d.tasks.generate.makers import upsampler_of
+from nerf3d.tasks.generate.recipe import EG3D, GRAF, PiGAN
+from nerf3d.tasks.generate.sights import Parts, seen, shown, sight_of, together
+from nerf3d.tasks.generate.sights import blurred as blurred
 
-NEAR = 0.02
-"""How far apart two points are whose densities should be alike, as a share of the box's longest side."""
+DIRECTION = 3
+"""Numbers of a camera's direction."""
 
 
-class Makers(nn.Module):
-    """A `Maker` by the running mean of the generator's weights, beside the generator as it is on the way.
+@dataclass(frozen=True)
+class Rules:
+    """What not all recipes have: the defaults are those of a recipe without it."""
 
-    Codes are w+: one for each of the generator's layers, all the same where they are drawn.
-    """
+    noise: Schedule = Constant(0.0)
+    best: Schedule = Constant(1.0)
+    place: float = 0.0
+    swap: Schedule = Constant(0.0)
+    pose_noise: float = 0.0
+    blur: Schedule = Constant(0.0)
+    smooth: float = 0.0
+    smooth_every: int = 1
 
-    kinds: tuple[str, ...] = ()
 
-    def __init__(self, recipe: EG3D, box: Box, rng: torch.Generator) -> None:
-        super().__init__()
-        self.generator = recipe.generator.build(box, rng)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        self.sampler = Stratified(box, recipe.samples)
-
-    def draw(
-        self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
-    ) -> Float[Tensor, "n layers w"]:
-        if kind is not None:
-            one_kind(self.kinds, kind, count)  # which refuses
-        z = torch.randn(count, self.average.config.z, generator=rng, device=rng.device)
-        return self._plus(self.average.mapping.truncate(self.average.mapping(z), truncation))
-
-    def fields(self, codes: Float[Tensor, "n layers w"]) -> list[TriPlane]:
-        return [self.average.decoder(planes) for planes in self.average.planes(codes)]
-
-    def read(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n layers w"]:
-        return self._plus(self.average.mapping.mean.expand(len(pictures), -1))
-
-    def _plus(self, w: Float[Tensor, "n w"]) -> Float[Tensor, "n layers w"]:
-        return w[:, None].expand(-1, self.average.layers, -1)
-
-    @torch.no_grad()
-    def follow(self, keep: float) -> None:
-        """Let the running mean come nearer to the generator: mean = keep mean + (1 - keep) generator."""
-        for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-            mean.lerp_(now, 1 - keep)
-        for kept, there in zip(self.average.buffers(), self.generator.buffers(), strict=True):
-            kept.copy_(there)
+def rules_of(recipe: EG3D | PiGAN | GRAF) -> Rules:
+    match recipe:
+        case EG3D():
+            return Rules(
+                swap=recipe.swap,
+                pose_noise=recipe.pose_noise,
+                blur=recipe.blur,
+                smooth=recipe.smooth,
+                smooth_every=recipe.smooth_every,
+            )
+        case PiGAN():
+            return Rules(noise=recipe.noise, best=recipe.best, place=recipe.place)
+        case GRAF():
+            return Rules(noise=recipe.noise)
 
 
 class AdversarialTask(nn.Module):
     """A `core.Task` with two players, who take turns in every step."""
 
-    def __init__(self, recipe: EG3D, collection: Collection, box: Box, rng: torch.Generator) -> None:
+    poses: Tensor
+
+    def __init__(self, recipe: EG3D | PiGAN | GRAF, collection: Collection, box: Box, rng: torch.Generator) -> None:
+        """Raises InputError for a recipe whose sizes do not fit together."""
         super().__init__()
-        self.recipe, self.collection = recipe, collection
+        self.recipe, self.rules, self.sight = recipe, rules_of(recipe), sight_of(recipe)
+        self.collection = collection
         self.maker = Makers(recipe, box, rng)
         self.critic = recipe.critic.build(rng)
-        self.reader = recipe.reader.build(rng)
-        self.helpers = nn.ModuleDict({"critic": self.critic, "reader": self.reader})
-        self.poses = to_numbers(collection.cameras)
+        self.reader: nn.Module | None = None
+        if recipe.reader is not None:
+            code = self.maker.generator.z + (DIRECTION if self.rules.place else 0)
+            self.reader = replace(recipe.reader, code=code).build(rng)
+        self.helpers = nn.ModuleDict({"critic": self.critic} | ({"reader": self.reader} if self.reader else {}))
+        # Not kept by checkpoints: they are the collection's.
+        self.register_buffer("poses", to_numbers(collection.cameras), persistent=False)
+        self.maker.pose.copy_(usual_pose(self.poses))
 
     def players(self) -> dict[str, list[Group]]:
-        makers = [*self.maker.generator.parameters(), *self.reader.parameters()]
+        makers = [*self.maker.generator.parameters(), *(self.reader.parameters() if self.reader else [])]
         return {
             "critic": [Group(list(self.critic.parameters()), self.recipe.critic_rate)],
             "generator": [Group(makers, self.recipe.rate)],
         }
 
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
-        recipe, generator = self.recipe, self.maker.generator
+        recipe, rules, generator = self.recipe, self.rules, self.maker.generator
         self.maker.follow(recipe.keep)
-        blur = 1 if progress >= recipe.sharp else 2
-        real_at, fake_at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng)
-        z = torch.randn(recipe.batch, generator.config.z, generator=rng)
-        w = generator.mapping(z)
-        generator.mapping.track(w)
-        fake = self._made(w, self.collection.cameras[fake_at], blur, rng)
-        real = blurred(premultiplied(self.collection.pictures[real_at].float() / 255), blur)
-        scores = self.critic(real, self.poses[real_at]), self.critic(fake.detach(), self.poses[fake_at])
-        found = {"critic": F.softplus(-scores[0]).mean() + F.softplus(scores[1]).mean()}
+        real_at, made_at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng, device=rng.device)
+        grids = self.sight.grids(progress, recipe.batch, rng)
+        blur = rules.blur(progress)
+        z = torch.randn(recipe.batch, generator.z, generator=rng, device=rng.device)
+        codes = generator.codes(z, self.told(made_at, progress, rng))
+        generator.track(codes)
+        fields = generator.fields(codes, rng, rules.noise(progress))
+        cameras = self.collection.cameras[made_at.cpu()].to(rng.device)
+        features = seen(fields, cameras, grids, self.maker.sampler, recipe.background, rng)
+        made = self.sight.made(features, codes, upsampler_of(generator))
+        pictures = self.collection.pictures[real_at.cpu()].to(rng.device)
+        real = self.sight.real(shown(pictures, recipe.background), grids)
+
+        judged = self._score(real, real_at, blur, rng), self._score(_detached(made), made_at, blur, rng)
+        found = {"critic": F.softplus(-judged[0]).mean() + F.softplus(judged[1]).mean()}
         if step % recipe.r1_every == 0:
-            found["r1"] = 0.5 * recipe.r1 * recipe.r1_every * r1_penalty(self.critic, real, self.poses[real_at])
-        figures = {"real": float(scores[0].detach().mean()), "fake": float(scores[1].detach().mean())}
+            found["r1"] = 0.5 * recipe.r1 * recipe.r1_every * self._steepness(real, real_at, blur, rng)
+        figures = {"real": float(judged[0].detach().mean()), "fake": float(judged[1].detach().mean())}
         yield Update("critic", found, figures)
-        read = (self.reader(fake) - z).square().mean()
-        told = F.softplus(-self.critic(fake, self.poses[fake_at])).mean()
-        smooth = recipe.smooth * self._roughness(w, rng)
-        yield Update("generator", {"generator": told, "read": recipe.read * read, "smooth": smooth})
 
-    def _made(self, w: Tensor, cameras: Cameras, blur: int, rng: torch.Generator) -> Float[Tensor, "b h w 4"]:
-        """Pictures of the scenes of some codes; where they are to be blurred, rendered that much smaller."""
-        generator = self.maker.generator
-        small = cameras.scaled_to(cameras.width // blur, cameras.height // blur)
-        fields = [generator.decoder(planes) for planes in generator.planes(w, rng)]
-        seen = [picture(field, small, i, self.maker.sampler, rng) for i, field in enumerate(fields)]
-        return _resized(torch.stack(seen), cameras.height)
+        scores = self._score(made, made_at, blur, rng)
+        best = scores.topk(max(1, math.ceil(rules.best(progress) * recipe.batch))).values
+        found = {"generator": F.softplus(-best).mean()} | self._read(made[0], z, cameras)
+        if rules.smooth and step % rules.smooth_every == 0:
+            found["smooth"] = rules.smooth * rules.smooth_every * self._roughness(fields, rng)
+        yield Update("generator", found)
 
-    def _roughness(self, w: Tensor, rng: torch.Generator) -> Float[Tensor, ""]:
+    def told(self, at: Int64[Tensor, "b"], progress: float, rng: torch.Generator) -> Float[Tensor, "b 25"] | None:
+        """What the generator is told of the cameras that will see its objects: some hear of another one's of the batch."""
+        if not self.maker.generator.pose:
+            return None
+        return swap_poses(self.poses[at], self.rules.swap(progress), rng)
+
+    def heard(self, at: Int64[Tensor, "b"], rng: torch.Generator) -> Float[Tensor, "b 25"] | None:
+        """What the critic is told of the cameras, exactly or about."""
+        if not self.recipe.critic.condition:
+            return None
+        poses, share = self.poses[at], self.rules.pose_noise
+        if share:
+            noise = torch.randn(poses.shape, generator=rng, device=rng.device)
+            poses = poses + share * self.poses.std(0, correction=0) * noise
+        return poses
+
+    def _score(self, parts: Parts, at: Tensor, blur: float, rng: torch.Generator) -> Float[Tensor, "b"]:
+        return self.critic(together(parts, blur), self.heard(at, rng))
+
+    def _steepness(self, parts: Parts, at: Tensor, blur: float, rng: torch.Generator) -> Float[Tensor, ""]:
+        """R1 of each part of the pictures, summed: EG3D's on the finished and on the raw picture."""
+        heard = self.heard(at, rng)
+        total = torch.zeros((), device=rng.device)
+        for index, part in enumerate(parts):
+
+            def critique(pictures: Tensor, condition: Tensor | None, index: int = index) -> Tensor:
+                return self.critic(together((*parts[:index], pictures, *parts[index + 1 :]), blur), condition)
+
+            total = total + r1_penalty(critique, part, heard)
+        return total
+
+    def _read(self, pictures: Float[Tensor, "b h w c"], z: Tensor, cameras: Cameras) -> dict[str, Tensor]:
+        """How far what the reader sees in pictures is from the code, and from the camera's direction."""
+        if self.reader is None:
+            return {}
+        code, direction = self.reader(pictures).tensor_split([z.shape[1]], 1)
+        found = {"read": self.recipe.read * (code - z).square().mean()}
+        if self.rules.place:
+            found["place"] = self.rules.place * (direction - cameras.forward).square().mean()
+        return found
+
+    def _roughness(self, fields: Sequence[Field], rng: torch.Generator) -> Float[Tensor, ""]:
         """How much the density differs, on average, between points and others near them (EG3D's density regularisation)."""
-        generator: TriPlaneGenerator = self.maker.generator
-        box = self.maker.sampler.space
+        recipe, box = self.recipe, self.maker.region.space
+        assert isinstance(recipe, EG3D)
         assert isinstance(box, Box)
-        x = box.from_unit(torch.rand(self.recipe.smooth_points, 3, generator=rng))
-        beside = x + NEAR * float(box.size.max()) * torch.randn(x.shape, generator=rng)
-        each = []
-        for planes in generator.planes(w[: self.recipe.smooth_scenes], rng):
-            field = generator.decoder(planes)
-            each.append((field.density(x) - field.density(beside)).abs().mean())
+        chance = torch.randn(recipe.smooth_points, 3, generator=rng, device=rng.device)
+        x = box.from_unit(torch.rand(chance.shape, generator=rng, device=rng.device))
+        beside = x + recipe.smooth_near * box.size.max() * chance
+        each = [(field.density(x) - field.density(beside)).abs().mean() for field in fields[: recipe.smooth_scenes]]
         return torch.stack(each).mean()
 
 
-def blurred(pictures: Float[Tensor, "b h w c"], factor: int) -> Float[Tensor, "b h w c"]:
-    """Pictures averaged over squares of `factor` pixels and enlarged again."""
-    if factor == 1:
-        return pictures
-    small = F.avg_pool2d(pictures.permute(0, 3, 1, 2), factor).permute(0, 2, 3, 1)
-    return _resized(small, pictures.shape[1])
+def usual_pose(poses: Float[Tensor, "n 25"]) -> Float[Tensor, "25"]:
+    """The pose that is nearest to the mean of all: of faces the frontal one. (The mean of rotations would be none.)"""
+    return poses[(poses - poses.mean(0)).square().sum(1).argmin()]
 
 
-def _resized(pictures: Float[Tensor, "b h w c"], side: int) -> Float[Tensor, "b side side c"]:
-    if pictures.shape[1] == side:
-        return pictures
-    planes = F.interpolate(pictures.permute(0, 3, 1, 2), size=(side, side), mode="bilinear", align_corners=False)
-    return planes.permute(0, 2, 3, 1)
+def _detached(parts: Parts) -> Parts:
+    return tuple(part.detach() for part in parts)

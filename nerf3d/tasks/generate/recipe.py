@@ -1,12 +1,23 @@
 """What generative fields consist of, as plain values: those in configs/gen state what differs from these defaults."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-from nerf3d.core.schedules import Constant, Decay, Schedule
+from nerf3d.core.schedules import Constant, Decay, Ramp, Schedule
 from nerf3d.models.critic import CriticConfig
 from nerf3d.models.generator import TriPlaneGeneratorConfig
+from nerf3d.models.graf import GRAFGeneratorConfig, PatchCriticConfig
 from nerf3d.models.object_autoencoder import ObjectAutoencoderConfig
 from nerf3d.models.picture_encoder import PictureEncoderConfig
+from nerf3d.models.pigan import PiGANGeneratorConfig
+from nerf3d.models.plane_codes import PlaneCodesConfig
+from nerf3d.models.plane_denoiser import PlaneDenoiserConfig
+from nerf3d.models.super_resolution import SuperResolutionConfig
+from nerf3d.models.token_transformer import Masked, TokenTransformerConfig
+from nerf3d.models.vq_autoencoder import VQAutoencoderConfig
+
+Background = Literal["alpha", "white", "black"]
+"""What pictures are compared with a critic's eyes before. alpha: before black, with the opacity as one more channel."""
 
 
 @dataclass(frozen=True)
@@ -68,23 +79,162 @@ class EG3D:
         noise=False,
     )
     critic: CriticConfig = CriticConfig(channels=(128, 128, 64, 32), picture_channels=4, condition=25)
-    reader: PictureEncoderConfig = PictureEncoderConfig(channels=(64, 64, 32, 32), code=64)
+    reader: PictureEncoderConfig | None = PictureEncoderConfig(channels=(64, 64, 32, 32), code=64)
     batch: int = 16
     samples: int = 16
     """On each ray, between where it enters the box and where it leaves it."""
+    fine: int = 0
+    """More samples on each ray, where those before have met something."""
+    super_resolution: SuperResolutionConfig | None = None
+    raw: Schedule = Constant(64.0)
+    """Rows and columns that are rendered for the super-resolution; without one, pictures are rendered at their size."""
+    background: Background = "alpha"
     sharp: float = 0.5
-    """Until this share of the run pictures are compared at half their size."""
+    """Until this share of the run pictures are compared at half their size (without super-resolution)."""
+    blur: Schedule = Constant(0.0)
+    """Of all that the critic sees: the standard deviation of a bell, in pixels."""
+    swap: Schedule = Ramp(1.0, 0.5, until=0.04)
+    """How likely a generator that is told the pose is told that of another picture of the batch."""
+    pose_noise: float = 0.0
+    """On the poses that the critic is told, in units of the collection's standard deviations (EG3D's disc_c_noise): where
+    poses are exact, a critic that hears them exactly learns by heart which picture belongs to which."""
     r1: float = 1.0
     r1_every: int = 8
     read: float = 1.0
     """How much it counts that the code can be read from the picture."""
     smooth: float = 0.01
+    """How much it counts that the density is about the same at points near to each other."""
     smooth_points: int = 512
     smooth_scenes: int = 4
+    smooth_near: float = 0.02
+    """How far apart those points are, as a share of the box's longest side."""
+    smooth_every: int = 1
     keep: float = 0.995
     """Of the running mean, in a step."""
     rate: Schedule = Constant(2e-3)
     critic_rate: Schedule = Constant(2e-3)
+    warmup: int = 20
+    steps: int | None = None
+    minutes: float | None = 30.0
+    """The run ends at whichever comes first; at least one of the two is needed."""
+
+
+@dataclass(frozen=True)
+class VQAR:
+    """Tokens of a codebook for the parts of an object, and a transformer that learns what sequences of them are like."""
+
+    model: VQAutoencoderConfig = VQAutoencoderConfig()
+    transformer: TokenTransformerConfig = Masked()
+    looks: Looks = Looks()
+    settled: float = 0.75
+    """From this share of the run on the autoencoder stays as it is, and the transformer learns its tokens."""
+    opacity_weight: float = 0.5
+    batch: int = 64
+    """Sequences in a lesson of the transformer."""
+    rate: Schedule = Decay(2e-3, 2e-4, until=0.75)
+    transformer_rate: Schedule = Decay(1e-3, 1e-4, begin=0.75)
+    warmup: int = 50
+    steps: int | None = None
+    minutes: float | None = 30.0
+    """The run ends at whichever comes first; at least one of the two is needed."""
+
+
+@dataclass(frozen=True)
+class SSDNeRF:
+    """Planes of its own for every object, and a diffusion that learns them while they form."""
+
+    planes: PlaneCodesConfig = PlaneCodesConfig()
+    denoiser: PlaneDenoiserConfig = PlaneDenoiserConfig()
+    decoder_width: int = 32
+    looks: Looks = Looks()
+    code_steps: int = 4
+    """How often the codes of the objects that a step looks at are moved."""
+    prior_weight: Schedule = Constant(1e-3)
+    """How much the denoiser's loss draws at the codes, beside their pictures."""
+    opacity_weight: float = 0.5
+    settled: float = 0.7
+    """From this share of the run on codes and decoder stay as they are, and the denoiser learns the codes."""
+    batch: int = 16
+    """Codes in a lesson of the denoiser alone."""
+    rate: Schedule = Decay(5e-3, 5e-4, until=0.7)
+    code_rate: Schedule = Decay(3e-2, 3e-3, until=0.7)
+    denoiser_rate: Schedule = Decay(1e-3, 1e-4, begin=0.5)
+    warmup: int = 50
+    steps: int | None = None
+    minutes: float | None = 30.0
+    """The run ends at whichever comes first; at least one of the two is needed."""
+
+
+@dataclass(frozen=True)
+class PiGAN:
+    """A network of sines that codes bend, against a critic of pictures that grow: pi-GAN in small."""
+
+    generator: PiGANGeneratorConfig = PiGANGeneratorConfig(z=64, width=64, depth=3, mapping_width=64)
+    critic: CriticConfig = CriticConfig(channels=(128, 128, 64, 32), picture_channels=4, condition=25)
+    reader: PictureEncoderConfig | None = PictureEncoderConfig(channels=(64, 64, 32, 32))
+    """Reads in a picture the code, and the camera's direction where `place` asks for it: `code` follows from that."""
+    batch: int = 16
+    samples: int = 12
+    """On each ray, between where it enters the box and where it leaves it."""
+    fine: int = 0
+    """More samples on each ray, where those before have met something."""
+    sizes: tuple[int, ...] = (16, 32)
+    """Rows and columns that are rendered, one after another; enlarged to the critic's size they are compared."""
+    grow_at: tuple[float, ...] = (0.5,)
+    """The share of the run at which each next size begins."""
+    background: Background = "alpha"
+    noise: Schedule = Ramp(1.0, 0.0, until=0.1)
+    """Of the raw densities."""
+    best: Schedule = Decay(1.0, 0.6, until=0.5)
+    """The share of a batch, those that look most real, that the generator learns from (top-k training)."""
+    r1: float = 1.0
+    r1_every: int = 8
+    read: float = 1.0
+    """How much it counts that the code can be read from the picture."""
+    place: float = 0.0
+    """How much it counts that the camera's direction can be (the paper's pose identity)."""
+    keep: float = 0.995
+    """Of the running mean, in a step."""
+    rate: Schedule = Constant(5e-4)
+    critic_rate: Schedule = Constant(2e-3)
+    warmup: int = 20
+    steps: int | None = None
+    minutes: float | None = 30.0
+    """The run ends at whichever comes first; at least one of the two is needed."""
+
+
+@dataclass(frozen=True)
+class GRAF:
+    """A field that shapes and appearances bend, against a critic of patches: GRAF in small.
+
+    The paper's RMSprop is Adam here, as everywhere.
+    """
+
+    generator: GRAFGeneratorConfig = GRAFGeneratorConfig(
+        shape=32, appearance=32, width=64, depth=4, skip=2, position_octaves=6, direction_octaves=2, color_width=32
+    )
+    critic: PatchCriticConfig = PatchCriticConfig(channels=(64, 128), picture_channels=4)
+    """Its resolution is that of the patches; pictures may have any size."""
+    reader: PictureEncoderConfig | None = PictureEncoderConfig(channels=(64, 64, 32))
+    """Reads in a patch the code; `code` follows from that."""
+    batch: int = 16
+    samples: int = 12
+    """On each ray, between where it enters the box and where it leaves it."""
+    fine: int = 0
+    """More samples on each ray, where those before have met something."""
+    smallest: Schedule = Decay(0.9, 0.5, until=0.6)
+    """The least share of a picture's width that a patch may have."""
+    background: Background = "alpha"
+    noise: Schedule = Ramp(1.0, 0.0, until=0.1)
+    """Of the raw densities."""
+    r1: float = 1.0
+    r1_every: int = 8
+    read: float = 1.0
+    """How much it counts that the code can be read from the patch."""
+    keep: float = 0.995
+    """Of the running mean, in a step."""
+    rate: Schedule = Constant(5e-4)
+    critic_rate: Schedule = Constant(5e-4)
     warmup: int = 20
     steps: int | None = None
     minutes: float | None = 30.0

@@ -1,0 +1,189 @@
+"""An autoencoder of objects by tokens: one picture in, one token for each part of the box, and from them a radiance field.
+
+The box is cut into cells, each with its own latent vector, which is exchanged for an entry of a codebook (`codebook`). It is
+AutoSDF's arrangement (Mittal et al., 2022: a token for each cell of a grid, decoded jointly), so that half of the tokens is
+half of the object; but what is encoded is a picture, and what comes out are three planes. With v_xyz the latents:
+
+    style  = W sum_xyz v_xyz / sqrt(cells)                        what holds for the whole object, such as its colour
+    map_XY = A (v_xy1, v_xy2, ...) + constant, and so for XZ and YZ             each cell where it lies, at 4 x 4
+    planes = StyleGAN2's layers upon the maps, bent by the style, which also bends the network that reads the planes
+
+Without the style in every layer a decoder gives grey objects (see `object_autoencoder`). The layers are the same for all
+three planes, which differ by A and the constant.
+
+Latents are what the encoder says, less its usual answer for that cell, and all of them divided by one number, so that their
+mean square is 1. Without the first, cells would not share the codebook: each would keep some entries of its own. Without the
+second they could come near the codebook by becoming small.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from nerf3d.core.spaces import Space
+from nerf3d.errors import InputError
+from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
+from nerf3d.models.codebook import KEEP, CodebookConfig, Nearest, Quantised
+from nerf3d.models.picture_encoder import PictureEncoderConfig
+from nerf3d.models.style import (
+    COARSEST,
+    EPSILON,
+    EqualizedLinear,
+    StyledConvolution,
+    ToPicture,
+    activate,
+    upsample,
+)
+
+
+@dataclass(frozen=True)
+class VQAutoencoderConfig:
+    """The defaults: pictures of 32 x 32, 32 tokens, planes of 32 x 32 with 16 features each."""
+
+    encoder_channels: tuple[int, ...] = (128, 128, 64, 32)
+    """Of the features at 4 x 4, 8 x 8 and so on: as many as the pictures' resolution takes."""
+    grid: tuple[int, int, int] = (4, 4, 2)
+    """Cells of the box along x, y and z: a token each."""
+    latent: int = 6
+    """Numbers in a token's vector."""
+    codebook: CodebookConfig = Nearest()
+    style: int = 128
+    channels: tuple[int, ...] = (64, 64, 32, 32)
+    """Of a plane at 4 x 4, 8 x 8 and so on: as many as its resolution takes."""
+    plane_features: int = 16
+    decoder_width: int = 32
+
+    @property
+    def tokens(self) -> int:
+        """How many an object has.
+
+        >>> VQAutoencoderConfig().tokens
+        32
+        """
+        return math.prod(self.grid)
+
+    def build(self, box: Space, rng: torch.Generator) -> "VQAutoencoder":
+        """For objects inside of `box`. Raises InputError for a network without cells, layers or channels."""
+        widths = (*self.channels, self.latent, self.style, self.plane_features, self.decoder_width)
+        if not self.channels or min(*widths, *self.grid) < 1:
+            raise InputError(
+                "an autoencoder needs every number of cells, channels, features and its widths to be at least 1"
+            )
+        return VQAutoencoder(self, box, rng)
+
+
+class VQAutoencoder(nn.Module):
+    """`learn(pictures)` while training; after it `tokens(pictures)`, whose latents are `codebook(tokens)`, and
+    `field(latents)` is an object.
+
+    Tokens come in the order of their cells, x fastest, then y, then z.
+    """
+
+    usual: Tensor
+    size: Tensor
+
+    def __init__(self, config: VQAutoencoderConfig, box: Space, rng: torch.Generator) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = PictureEncoderConfig(config.encoder_channels, code=config.tokens * config.latent).build(rng)
+        self.register_buffer("usual", torch.zeros(config.tokens, config.latent))
+        self.register_buffer("size", torch.zeros(()))
+        self.codebook = config.codebook.build(config.latent, rng)
+        self.style_layer = EqualizedLinear(config.latent, config.style, rng)
+        self.synthesis = PlaneSynthesis(
+            config.grid, config.latent, config.style, config.channels, config.plane_features, rng
+        )
+        self.decoder = TriPlaneDecoder(box, config.plane_features, config.decoder_width, 3, rng, style=config.style)
+
+    @property
+    def places(self) -> Float[Tensor, "tokens 3"]:
+        """Where in the world the middle of each token's cell is."""
+        axes = [(torch.arange(n) + 0.5) / n for n in self.config.grid]
+        z, y, x = torch.meshgrid(*reversed(axes), indexing="ij")
+        middle = torch.stack([x, y, z], -1).reshape(-1, 3)
+        return self.decoder.region.space.from_unit(middle.to(self.decoder.region.low))
+
+    def learn(self, pictures: Float[Tensor, "n h w 4"], progress: float, rng: torch.Generator) -> Quantised:
+        """Latents and tokens of pictures, while the codebook, the usual answer and the latents' size follow them."""
+        said = self._said(pictures)
+        if not bool(self.size > 0):  # the first time
+            self.usual.copy_(said.detach().mean(0))
+        centred = said - self.usual
+        size = centred.square().mean().sqrt()
+        with torch.no_grad():
+            self.usual.lerp_(said.mean(0), 1 - KEEP)
+            self.size.copy_(torch.where(self.size > 0, self.size.lerp(size, 1 - KEEP), size))
+        return self.codebook.learn(centred / size, progress, rng)
+
+    def tokens(self, pictures: Float[Tensor, "n h w 4"]) -> Int64[Tensor, "n tokens"]:
+        """What the encoder reads in pictures, as entries of the codebook."""
+        return self.codebook.tokens((self._said(pictures) - self.usual) / self.size.clamp_min(EPSILON))
+
+    def _said(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
+        return self.encoder(pictures).unflatten(1, (self.config.tokens, -1))
+
+    def field(self, latents: Float[Tensor, "tokens d"]) -> TriPlane:
+        """The object of one set of latents."""
+        return self.fields(latents[None])[0]
+
+    def fields(self, latents: Float[Tensor, "n tokens d"]) -> list[TriPlane]:
+        """The objects of many at once. Raises InputError for latents of another model."""
+        if latents.shape[1:] != (self.config.tokens, self.config.latent):
+            raise InputError(
+                f"an object's code is {latents.shape[1]} x {latents.shape[2]} numbers, but this model takes "
+                f"{self.config.tokens} x {self.config.latent}; use codes that were made with this model"
+            )
+        style = activate(self.style_layer(latents.sum(1) / math.sqrt(self.config.tokens)))
+        planes = self.synthesis(latents, style)
+        return [self.decoder(each, bend) for each, bend in zip(planes, style, strict=True)]
+
+
+class PlaneSynthesis(nn.Module):
+    """Latents in a box become three planes: `style.Synthesis` with a map for each plane in the place of the constant."""
+
+    def __init__(
+        self,
+        grid: tuple[int, int, int],
+        latent: int,
+        style: int,
+        channels: tuple[int, ...],
+        features: int,
+        rng: torch.Generator,
+    ) -> None:
+        """For cells along x, y and z with so many numbers each; `channels` of a plane at 4 x 4, 8 x 8 and so on."""
+        super().__init__()
+        self.grid = grid
+        across = (grid[2], grid[1], grid[0])  # the cells that the planes XY, XZ and YZ see behind one another
+        self.flatten = nn.ModuleList([EqualizedLinear(n * latent, channels[0], rng) for n in across])
+        self.constant = nn.Parameter(torch.randn(3, channels[0], COARSEST, COARSEST, generator=rng))
+        convolutions = [StyledConvolution(channels[0], channels[0], style, False, False, rng)]
+        for i, o in zip(channels, channels[1:]):
+            convolutions.append(StyledConvolution(i, o, style, True, False, rng))
+            convolutions.append(StyledConvolution(o, o, style, False, False, rng))
+        self.convolutions = nn.ModuleList(convolutions)
+        self.to_plane = nn.ModuleList([ToPicture(c, features, style, rng) for c in channels])
+
+    def forward(self, latents: Float[Tensor, "b t d"], style: Float[Tensor, "b s"]) -> Float[Tensor, "b 3 c r r"]:
+        x = (self.maps(latents) + self.constant).flatten(0, 1) / math.sqrt(2)
+        style = style.repeat_interleave(3, 0)
+        planes = None
+        for layer, convolution in enumerate(self.convolutions):
+            x = convolution(x, style, None)
+            if layer % 2 == 0:  # the last convolution of a resolution
+                part = self.to_plane[layer // 2](x, style)
+                planes = part if planes is None else upsample(planes) + part
+        assert planes is not None
+        return planes.unflatten(0, (-1, 3))
+
+    def maps(self, latents: Float[Tensor, "b t d"]) -> Float[Tensor, "b 3 c 4 4"]:
+        """What each plane sees of the cells: those behind one another make one place of it, by a linear layer."""
+        cells = latents.unflatten(1, self.grid[::-1])  # b z y x d
+        # XY has y for rows and x for columns, XZ has z and x, YZ has z and y (see `fields.triplane`).
+        seen = [cells.permute(0, 2, 3, 1, 4), cells.permute(0, 1, 3, 2, 4), cells]
+        maps = [layer(each.flatten(3)).permute(0, 3, 1, 2) for layer, each in zip(self.flatten, seen, strict=True)]
+        size = (COARSEST, COARSEST)
+        return torch.stack([F.interpolate(m, size=size, mode="bilinear", align_corners=False) for m in maps], 1)

@@ -1,0 +1,143 @@
+"""The story of a collection by planes of its own for every object, and a diffusion that learns them while they form.
+
+SSDNeRF (Chen et al., "Single-Stage Diffusion NeRF", 2023). Over codes x_i, a decoder psi and a denoiser phi, in one stage:
+
+    sum_i  L_rend(x_i, psi) + lambda_diff L_diff(x_i, phi)
+
+so that the codes are drawn to what the denoiser can say of them, and it learns codes that look like their pictures. A step
+looks at a few objects: the decoder's update, the denoiser's, and then several of these objects' codes, each by rays of its
+own, all by the one gradient of the denoiser's loss (the paper's way to make the denoiser's part cheap). The codes are not
+among the players: after both updates the task moves them itself, see `models.plane_codes`.
+
+Not the paper's: codes begin as the mean of those that there are; and at the end codes and decoder stay as they are, while
+the denoiser, without pictures to be rendered, has more lessons in the time that is left.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from nerf3d.core import Box, Group, Update
+from nerf3d.data.collections.collection import Collection
+from nerf3d.errors import InputError
+from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
+from nerf3d.models.plane_codes import bounded
+from nerf3d.models.plane_diffusion import PlaneDiffusion
+from nerf3d.render.render import render
+from nerf3d.render.stratified import Stratified
+from nerf3d.tasks.generate.kinds import kinds_of, one_kind
+from nerf3d.tasks.generate.looks import Gallery
+from nerf3d.tasks.generate.recipe import SSDNeRF
+
+
+class PlaneObjects(nn.Module):
+    """A `Maker`: the decoder that all objects share, and the diffusion that draws their planes. Codes are the planes."""
+
+    def __init__(self, recipe: SSDNeRF, box: Box, kinds: tuple[str, ...], rng: torch.Generator) -> None:
+        super().__init__()
+        self.recipe, self.kinds = recipe, kinds
+        self.decoder = TriPlaneDecoder(box, recipe.planes.features, recipe.decoder_width, 3, rng)
+        self.diffusion = PlaneDiffusion(recipe.denoiser, recipe.planes, len(kinds), rng)
+        self.sampler = Stratified(box, recipe.looks.samples)
+
+    def draw(
+        self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
+    ) -> Float[Tensor, "n 3 c r r"]:
+        told = None if kind is None else one_kind(self.kinds, kind, count)
+        return self.diffusion.sample(count, rng, told, truncation=truncation)
+
+    def fields(self, codes: Float[Tensor, "n 3 c r r"]) -> list[TriPlane]:
+        if codes.shape[1:] != self.recipe.planes.shape:
+            given, own = (" x ".join(map(str, shape)) for shape in (codes.shape[1:], self.recipe.planes.shape))
+            raise InputError(f"a code is {given} numbers, but this model takes {own}; use codes made with this model")
+        return [self.decoder(planes) for planes in codes]
+
+    def read(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n 3 c r r"]:
+        return self.diffusion.mean.expand(len(pictures), -1, -1, -1, -1).clone()
+
+
+class SSDNeRFTask(nn.Module):
+    """A `core.Task` with two players, the decoder and the denoiser, and a table of codes that it moves itself.
+
+    The table is among the helpers, so that checkpoints hold it with the codes' moments.
+    """
+
+    def __init__(self, recipe: SSDNeRF, collection: Collection, box: Box, rng: torch.Generator) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.gallery = Gallery(collection)
+        kinds = kinds_of(collection)
+        self.maker = PlaneObjects(recipe, box, kinds, rng)
+        self.kind = torch.tensor([kinds.index(c) if c else -1 for c in collection.captions])
+        self.codes = recipe.planes.build(collection.scenes)
+        self.helpers = nn.ModuleDict({"codes": self.codes})
+
+    def players(self) -> dict[str, list[Group]]:
+        return {
+            "decoder": [Group(list(self.maker.decoder.parameters()), self.recipe.rate)],
+            "denoiser": [Group(list(self.maker.diffusion.parameters()), self.recipe.denoiser_rate)],
+        }
+
+    def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
+        """Whoever applies the updates does so before asking for the next, as the training loop does: the codes are moved
+        by what the two backward passes leave in them, once both are done.
+        """
+        recipe = self.recipe
+        if progress >= recipe.settled and (seen := self.codes.seen()):
+            yield self._lesson(seen, rng)
+            return
+        scenes = list(dict.fromkeys(self.gallery.objects(recipe.looks.objects, rng)))
+        self.codes.begin(scenes, self.maker.diffusion.mean)
+        raw = self.codes.raw_of(scenes)
+        losses = self._rendering(raw, scenes, rng)
+        yield Update("decoder", losses, {"psnr": -10 * float(losses["color"].detach().clamp_min(1e-10).log10())})
+        self.maker.diffusion.track(self.codes(scenes))
+        again = self.codes.raw_of(scenes)
+        prior = self.maker.diffusion.loss(bounded(again, recipe.planes.bound), self._told(scenes), rng)
+        yield Update("denoiser", {"prior": prior})
+        if raw.grad is None or again.grad is None:
+            return  # nobody asked for gradients
+        weight, rate = recipe.prior_weight(progress), recipe.code_rate(progress)
+        self.codes.step(scenes, raw.grad + weight * again.grad, rate)
+        for _ in range(recipe.code_steps - 1):
+            raw = self.codes.raw_of(scenes)
+            (slope,) = torch.autograd.grad(torch.stack(list(self._rendering(raw, scenes, rng).values())).sum(), raw)
+            self.codes.step(scenes, slope + weight * again.grad, rate)
+
+    def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
+        return difference(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)
+
+    def _lesson(self, seen: Sequence[int], rng: torch.Generator) -> Update:
+        """The denoiser's alone, from codes that stay as they are."""
+        pick = [seen[i] for i in torch.randint(len(seen), (self.recipe.batch,), generator=rng).tolist()]
+        return Update("denoiser", {"prior": self.maker.diffusion.loss(self.codes(pick), self._told(pick), rng)})
+
+    def _told(self, scenes: Sequence[int]) -> Float[Tensor, "b kinds"] | None:
+        """Which kind each object is, as one 1 among zeros; NaN where nobody said."""
+        if not self.maker.kinds:
+            return None
+        kind = self.kind[list(scenes)]
+        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.maker.kinds)).float()
+        return torch.where((kind >= 0)[:, None], told, torch.nan)
+
+
+def difference(
+    maker: PlaneObjects,
+    codes: Float[Tensor, "n 3 c r r"],
+    gallery: Gallery,
+    scenes: Sequence[int],
+    rng: torch.Generator,
+) -> dict[str, Tensor]:
+    """How far objects are from their pictures along some rays: mean squares, of colours over a random sky and of opacity."""
+    recipe = maker.recipe
+    color, opacity = codes.new_zeros(()), codes.new_zeros(())
+    for field, scene in zip(maker.fields(codes), scenes, strict=True):
+        glance = gallery.glance(gallery.views(scene, recipe.looks.views, rng), recipe.looks, rng)
+        sky = torch.rand(3, generator=rng)
+        out = render(field, glance.rays, maker.sampler, sky, rng)
+        truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
+        color = color + (out.color - truth).square().mean() / len(scenes)
+        opacity = opacity + (out.opacity - alpha).square().mean() / len(scenes)
+    return {"color": color, "opacity": recipe.opacity_weight * opacity}

@@ -1,0 +1,153 @@
+"""The story of a collection by tokens: an object is a handful of small numbers, and a transformer learns their language.
+
+First an autoencoder learns: a picture becomes tokens, one for each part of the box, and the field of the tokens is judged
+by other pictures of the same object, so that they hold the object and not the view. Then it stays as it is, and a
+transformer learns the tokens of all pictures (VQ-VAE, van den Oord et al. 2017; on shapes AutoSDF, Mittal et al. 2022). It
+draws new objects, and completes any part of one.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool, Float, Int64
+from torch import Tensor, nn
+
+from nerf3d.core import Box, Group, Update
+from nerf3d.data.collections.collection import Collection
+from nerf3d.errors import InputError
+from nerf3d.fields.triplane import TriPlane
+from nerf3d.models.codebook import perplexity, shares
+from nerf3d.render.render import render
+from nerf3d.render.stratified import Stratified
+from nerf3d.tasks.generate.kinds import kinds_of, one_kind
+from nerf3d.tasks.generate.looks import Gallery
+from nerf3d.tasks.generate.recipe import VQAR
+
+ENCODED = 256
+"""Pictures that are encoded at once."""
+
+
+class TokenObjects(nn.Module):
+    """A `Maker`: the autoencoder, and the transformer that draws and completes tokens.
+
+    Codes are the tokens' vectors, so that they can be mixed and optimised; `places` says which part of the box each is for.
+    """
+
+    def __init__(self, recipe: VQAR, box: Box, kinds: tuple[str, ...], rng: torch.Generator) -> None:
+        super().__init__()
+        self.kinds = kinds
+        self.autoencoder = recipe.model.build(box, rng)
+        entries = recipe.model.codebook.entries
+        self.transformer = recipe.transformer.build(recipe.model.tokens, entries, len(kinds), rng)
+        self.sampler = Stratified(box, recipe.looks.samples)
+
+    @property
+    def places(self) -> Float[Tensor, "tokens 3"]:
+        """Where in the world each token's part of the box has its middle."""
+        return self.autoencoder.places
+
+    def draw(
+        self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
+    ) -> Float[Tensor, "n tokens d"]:
+        told = None if kind is None else one_kind(self.kinds, kind, count)
+        return self.autoencoder.codebook(self.transformer.sample(count, rng, told, temperature=truncation))
+
+    def fields(self, codes: Float[Tensor, "n tokens d"]) -> list[TriPlane]:
+        return self.autoencoder.fields(codes)
+
+    def read(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
+        return self.autoencoder.codebook(self.autoencoder.tokens(pictures))
+
+    def complete(
+        self,
+        codes: Float[Tensor, "n tokens d"],
+        keep: Bool[Tensor, "k"] | Bool[Tensor, "b k"],
+        rng: torch.Generator,
+        truncation: float = 1.0,
+        kind: str | None = None,
+    ) -> Float[Tensor, "n tokens d"]:
+        """The same codes where they are to be kept, and others, drawn to go with those, in the other places.
+
+        Raises InputError for a mask or codes of another number of tokens.
+        """
+        if keep.shape[-1] != codes.shape[1]:
+            raise InputError(
+                f"the mask is for {keep.shape[-1]} tokens, but each code has {codes.shape[1]}; say of every token of a code "
+                "whether it is to be kept"
+            )
+        keep = keep.expand(len(codes), -1)
+        told = None if kind is None else one_kind(self.kinds, kind, len(codes))
+        given = self.autoencoder.codebook.tokens(codes.detach())
+        found = self.transformer.complete(given, keep, rng, told, temperature=truncation)
+        return torch.where(keep[..., None], codes, self.autoencoder.codebook(found))
+
+
+class TokenTask(nn.Module):
+    """A `core.Task` with two players, one after the other."""
+
+    tokens: Tensor
+
+    def __init__(self, recipe: VQAR, collection: Collection, box: Box, rng: torch.Generator) -> None:
+        super().__init__()
+        self.recipe = recipe
+        self.gallery = Gallery(collection)
+        kinds = kinds_of(collection)
+        self.maker = TokenObjects(recipe, box, kinds, rng)
+        self.kind = torch.tensor([kinds.index(c) if c else -1 for c in collection.captions])
+        self.helpers = nn.Module()  # none
+        # Not kept by checkpoints: the autoencoder stays as it is once there are tokens, so that they can be read anew.
+        nothing = torch.zeros(0, recipe.model.tokens, dtype=torch.int64)
+        self.register_buffer("tokens", nothing, persistent=False)
+
+    def players(self) -> dict[str, list[Group]]:
+        autoencoder, transformer = self.maker.autoencoder, self.maker.transformer
+        return {
+            "autoencoder": [Group(list(autoencoder.parameters()), self.recipe.rate)],
+            "transformer": [Group(list(transformer.parameters()), self.recipe.transformer_rate)],
+        }
+
+    def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
+        if progress < self.recipe.settled:
+            yield self._reconstruct(progress, rng)
+            return
+        if len(self.tokens) == 0:
+            self.tokens = self.read_all()
+        pick = torch.randint(len(self.tokens), (self.recipe.batch,), generator=rng)
+        loss = self.maker.transformer.loss(self.tokens[pick], self._told(pick), rng)
+        yield Update("transformer", {"tokens": loss}, self.usage())
+
+    def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
+        looks, model = self.recipe.looks, self.maker.autoencoder
+        chosen = self.gallery.objects(looks.objects, rng)
+        views = [self.gallery.views(scene, 1 + looks.views, rng) for scene in chosen]
+        codes = model.learn(self.gallery.pictures(torch.stack([v[0] for v in views])), progress, rng)
+        color, opacity = codes.loss.new_zeros(()), codes.loss.new_zeros(())
+        for field, seen in zip(model.fields(codes.values), views, strict=True):
+            glance = self.gallery.glance(seen[1:] if len(seen) > 1 else seen, looks, rng)
+            sky = torch.rand(3, generator=rng)
+            out = render(field, glance.rays, self.maker.sampler, sky, rng)
+            truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
+            color = color + (out.color - truth).square().mean() / looks.objects
+            opacity = opacity + (out.opacity - alpha).square().mean() / looks.objects
+        found = {"color": color, "opacity": self.recipe.opacity_weight * opacity, "codebook": codes.loss}
+        psnr = -10 * float(color.detach().clamp_min(1e-10).log10())
+        return Update("autoencoder", found, {"psnr": psnr} | model.codebook.usage.figures())
+
+    @torch.no_grad()
+    def read_all(self) -> Int64[Tensor, "n tokens"]:
+        """The tokens of every picture of the collection."""
+        everything = torch.arange(len(self.gallery.collection))
+        return torch.cat([self.maker.autoencoder.tokens(self.gallery.pictures(p)) for p in everything.split(ENCODED)])
+
+    def usage(self) -> dict[str, float]:
+        """The share of the codebook that the collection's tokens use, and their perplexity."""
+        share = shares(self.tokens, self.recipe.model.codebook.entries)
+        return {"used": float((share > 0).float().mean()), "perplexity": perplexity(share)}
+
+    def _told(self, pictures: Tensor) -> Float[Tensor, "b kinds"] | None:
+        """Which kind each picture's object is, as one 1 among zeros; NaN where nobody said."""
+        if not self.maker.kinds:
+            return None
+        kind = self.kind[self.gallery.collection.scene[pictures]]
+        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.maker.kinds)).float()
+        return torch.where((kind >= 0)[:, None], told, torch.nan)
