@@ -11,13 +11,13 @@ half of the object; but what is encoded is a picture, and what comes out are thr
 Without the style in every layer a decoder gives grey objects (see `object_autoencoder`). The layers are the same for all
 three planes, which differ by A and the constant.
 
-Latents are what the encoder says, less its usual answer for that cell, and all of them divided by one number, so that their
-mean square is 1. Without the first, cells would not share the codebook: each would keep some entries of its own. Without the
-second they could come near the codebook by becoming small.
+What is quantised is by how much the encoder's answer for a cell differs from its usual answer for that cell (a running
+mean). Cells of all places so share one codebook: without that each keeps some entries for itself. Nothing scales these
+differences, which are small at first: the usual object is learnt before what objects differ in.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,6 @@ from nerf3d.models.codebook import KEEP, CodebookConfig, Nearest, Quantised
 from nerf3d.models.picture_encoder import PictureEncoderConfig
 from nerf3d.models.style import (
     COARSEST,
-    EPSILON,
     EqualizedLinear,
     StyledConvolution,
     ToPicture,
@@ -77,21 +76,18 @@ class VQAutoencoderConfig:
 
 
 class VQAutoencoder(nn.Module):
-    """`learn(pictures)` while training; after it `tokens(pictures)`, whose latents are `codebook(tokens)`, and
-    `field(latents)` is an object.
+    """`learn(pictures)` while training; `tokens(pictures)`, `latents(tokens)` and `field(latents)` ever after.
 
     Tokens come in the order of their cells, x fastest, then y, then z.
     """
 
     usual: Tensor
-    size: Tensor
 
     def __init__(self, config: VQAutoencoderConfig, box: Space, rng: torch.Generator) -> None:
         super().__init__()
         self.config = config
         self.encoder = PictureEncoderConfig(config.encoder_channels, code=config.tokens * config.latent).build(rng)
         self.register_buffer("usual", torch.zeros(config.tokens, config.latent))
-        self.register_buffer("size", torch.zeros(()))
         self.codebook = config.codebook.build(config.latent, rng)
         self.style_layer = EqualizedLinear(config.latent, config.style, rng)
         self.synthesis = PlaneSynthesis(
@@ -108,20 +104,25 @@ class VQAutoencoder(nn.Module):
         return self.decoder.region.space.from_unit(middle.to(self.decoder.region.low))
 
     def learn(self, pictures: Float[Tensor, "n h w 4"], progress: float, rng: torch.Generator) -> Quantised:
-        """Latents and tokens of pictures, while the codebook, the usual answer and the latents' size follow them."""
+        """Latents and tokens of pictures, while the codebook and the usual answers follow them."""
         said = self._said(pictures)
-        if not bool(self.size > 0):  # the first time
-            self.usual.copy_(said.detach().mean(0))
-        centred = said - self.usual
-        size = centred.square().mean().sqrt()
         with torch.no_grad():
-            self.usual.lerp_(said.mean(0), 1 - KEEP)
-            self.size.copy_(torch.where(self.size > 0, self.size.lerp(size, 1 - KEEP), size))
-        return self.codebook.learn(centred / size, progress, rng)
+            began = bool(self.usual.any())
+            self.usual.copy_(self.usual.lerp(said.mean(0), 1 - KEEP) if began else said.mean(0))
+        found = self.codebook.learn(said - self.usual, progress, rng)
+        return replace(found, values=self.usual + found.values)
 
     def tokens(self, pictures: Float[Tensor, "n h w 4"]) -> Int64[Tensor, "n tokens"]:
         """What the encoder reads in pictures, as entries of the codebook."""
-        return self.codebook.tokens((self._said(pictures) - self.usual) / self.size.clamp_min(EPSILON))
+        return self.nearest(self._said(pictures))
+
+    def latents(self, tokens: Int64[Tensor, "n tokens"]) -> Float[Tensor, "n tokens d"]:
+        """The vectors that tokens stand for in their cells."""
+        return self.usual + self.codebook(tokens)
+
+    def nearest(self, latents: Float[Tensor, "n tokens d"]) -> Int64[Tensor, "n tokens"]:
+        """The tokens whose vectors are the nearest to these; to those of tokens, the tokens."""
+        return self.codebook.tokens(latents - self.usual)
 
     def _said(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
         return self.encoder(pictures).unflatten(1, (self.config.tokens, -1))

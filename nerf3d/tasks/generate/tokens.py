@@ -50,13 +50,13 @@ class TokenObjects(nn.Module):
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n tokens d"]:
         told = None if kind is None else one_kind(self.kinds, kind, count)
-        return self.autoencoder.codebook(self.transformer.sample(count, rng, told, temperature=truncation))
+        return self.autoencoder.latents(self.transformer.sample(count, rng, told, temperature=truncation))
 
     def fields(self, codes: Float[Tensor, "n tokens d"]) -> list[TriPlane]:
         return self.autoencoder.fields(codes)
 
     def read(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
-        return self.autoencoder.codebook(self.autoencoder.tokens(pictures))
+        return self.autoencoder.latents(self.autoencoder.tokens(pictures))
 
     def complete(
         self,
@@ -77,9 +77,9 @@ class TokenObjects(nn.Module):
             )
         keep = keep.expand(len(codes), -1)
         told = None if kind is None else one_kind(self.kinds, kind, len(codes))
-        given = self.autoencoder.codebook.tokens(codes.detach())
+        given = self.autoencoder.nearest(codes.detach())
         found = self.transformer.complete(given, keep, rng, told, temperature=truncation)
-        return torch.where(keep[..., None], codes, self.autoencoder.codebook(found))
+        return torch.where(keep[..., None], codes, self.autoencoder.latents(found))
 
 
 class TokenTask(nn.Module):
