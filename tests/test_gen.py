@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from nerf3d.cli import main
+from nerf3d.commands import evaluate_edits, fit_generator, invert_picture
 from nerf3d.commands import evaluate_generator as measure
-from nerf3d.commands import fit_generator, invert_picture
 from nerf3d.commands.edit_object import meant
 from nerf3d.commands.evaluate_generator import evaluate_generator
 from nerf3d.commands.interpolate import interpolate
@@ -147,6 +147,7 @@ def few(monkeypatch: pytest.MonkeyPatch, brief: None) -> None:
     monkeypatch.setattr(measure, "UNTRAINED", 5)
     monkeypatch.setattr(measure, "PAIRS", 2)
     monkeypatch.setattr(measure, "LARGE", 32)
+    monkeypatch.setattr(evaluate_edits, "OBJECTS", 2)
     monkeypatch.setattr(editing.edit, "__defaults__", (False, editing.Push(steps=3, views=1)))
 
 
@@ -155,6 +156,8 @@ def test_a_model_is_measured(model: Path, few: None) -> None:
     assert result.objects == 6
     assert result.distance > 0 < result.floor
     assert result.probe is not None
+    assert result.edits_outline is not None
+    assert 0 < result.edits_outline <= 1
     written = json.loads((model / "metrics.json").read_text())
     assert written["distance"] == pytest.approx(result.distance)
     assert (model / "media" / "drawn.png").is_file()

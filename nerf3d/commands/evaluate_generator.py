@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
+from nerf3d.commands.evaluate_edits import evaluate_edits
 from nerf3d.commands.turntable import circle
 from nerf3d.console import tracked
 from nerf3d.core import Cameras
@@ -49,7 +50,8 @@ class GeneratorEvaluation:
     `diversity_silhouette` are those of drawn objects over the real ones': 1 is right. `probe` is how well a straight line
     reads the body's colour in codes that an encoder made (R^2). `reprojection` is the mean difference of colours where one
     view of a drawn object is found again in another, `reprojection_real` the same of true ones. `psnr_input` and
-    `psnr_unseen` are those of held-out objects that were inverted from one picture.
+    `psnr_unseen` are those of held-out objects that were inverted from one picture. `edits_right` is the share of drawn
+    objects that were asked for another colour and are taken for it, `edits_outline` how far their silhouettes overlap.
     """
 
     step: int
@@ -72,6 +74,8 @@ class GeneratorEvaluation:
     psnr_input: float
     psnr_unseen: float
     seconds_per_inversion: float
+    edits_right: float | None
+    edits_outline: float | None
 
 
 def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
@@ -97,6 +101,7 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
     spread = _diversity(model, collection, drawn, one_each[:half], rng)
     again = _reprojections(model, held_out, rng)
     inversions = _inversions(model, held_out, rng)
+    edits = evaluate_edits(model, evaluator, rng)
     result = GeneratorEvaluation(
         step=model.step,
         features=f"{EVALUATOR.name} ({truth.shape[1]} numbers, the program's own)",
@@ -118,6 +123,8 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
         psnr_input=inversions.input,
         psnr_unseen=inversions.unseen,
         seconds_per_inversion=inversions.seconds,
+        edits_right=None if edits is None else edits.right,
+        edits_outline=None if edits is None else edits.outline,
     )
     write_json(model.run.folder / "metrics.json", asdict(result))
     shown = [*real[: SHEET // 2], *on_white(drawn)[:SHEET]]
@@ -152,6 +159,13 @@ def table(result: GeneratorEvaluation) -> str:
             f"{result.psnr_input:.2f} dB, {result.psnr_unseen:.2f} dB unseen, {result.seconds_per_inversion:.0f} s each",
         ),
     ]
+    if result.edits_right is not None:
+        rows.append(
+            (
+                "edits by words",
+                f"{100 * result.edits_right:.0f} % right, silhouettes overlap {result.edits_outline:.2f}",
+            )
+        )
     if result.empty:
         rows.append(("empty", f"{result.empty} of {result.objects} drawn objects show nothing"))
     return "\n".join(f"{name:20} {value}" for name, value in rows)

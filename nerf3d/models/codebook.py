@@ -14,7 +14,7 @@ and entries are running means of the vectors that fell to them (appendix A.1; Ra
 The other way, Jang et al., "Categorical Reparameterization with Gumbel-Softmax" (2017, equation 2), takes a random mixture
 of entries, the harder the lower the temperature t, through which gradients reach entries and vectors:
 
-    l_j  = -s |x - e_j|^2 / 2 v                 with v the variance of the vectors' numbers
+    l_j  = -s |x - e_j|^2 / 2 v                 with v the mean square of the vectors' numbers
     q    = sum_j softmax_j((l + gumbel noise) / t) e_j
     loss = w (log K - entropy of the mean of softmax(l) over all vectors)     (wav2vec 2.0, Baevski et al. 2020, equation 4)
 
@@ -42,7 +42,7 @@ class Nearest:
 
     entries: int = 256
     commitment: float = 0.01
-    """beta; the paper's 0.25 stands beside an error that is divided by the pictures' variance, this one beside a plain one."""
+    """beta; the paper's 0.25 stands beside errors that are divided by the pictures' variance, this beside plain ones."""
     patience: int = 50
     """After so many steps without use an entry moves."""
 
@@ -59,7 +59,7 @@ class Gumbel:
     entries: int = 256
     sharpness: float = 10.0
     """s: with less, the noise is as large as the differences between near entries and far ones."""
-    temperature: Schedule = Decay(1.0, 0.06, until=0.6)
+    temperature: Schedule = Decay(5.0, 0.5, until=0.7)
     diversity: float = 2e-3
     """w: how much it counts that all entries are used alike."""
     patience: int = 50
@@ -160,16 +160,23 @@ class NearestCodebook(nn.Module):
 
 
 class GumbelCodebook(nn.Module):
-    """`learn(x)` while training, `tokens(x)` and `codebook(tokens)` ever after."""
+    """`learn(x)` while training, `tokens(x)` and `codebook(tokens)` ever after.
 
-    variance: Tensor
+    Entries are learnt in units of the vectors' running deviation, so that a step changes large ones and small ones alike.
+    """
+
+    deviation: Tensor
 
     def __init__(self, config: Gumbel, width: int, rng: torch.Generator) -> None:
         super().__init__()
         self.config = config
         self.usage = Usage(config.entries, config.patience)
-        self.entries = nn.Parameter(torch.randn(config.entries, width, generator=rng))
-        self.register_buffer("variance", torch.zeros(()))
+        self.table = nn.Parameter(torch.randn(config.entries, width, generator=rng))
+        self.register_buffer("deviation", torch.ones(()))
+
+    @property
+    def entries(self) -> Float[Tensor, "k d"]:
+        return self.deviation * self.table
 
     def forward(self, tokens: Int64[Tensor, "*b"]) -> Float[Tensor, "*b d"]:
         return self.entries[tokens]
@@ -180,18 +187,19 @@ class GumbelCodebook(nn.Module):
     def learn(self, x: Float[Tensor, "*b d"], progress: float, rng: torch.Generator) -> Quantised:
         """Mix entries at the temperature of the moment."""
         with torch.no_grad():
-            moved = some_of(x, len(self.entries), rng)
-            self.entries.copy_(torch.where(self.usage.dead[:, None], moved, self.entries))
-            now = x.square().mean()
-            self.variance.copy_(torch.where(self.variance > 0, self.variance.lerp(now, 1 - KEEP), now))
-        logits = closeness(x, self.entries) * self.config.sharpness / self.variance.clamp_min(1e-12)
+            dead = self.usage.dead
+            now = x.square().mean().sqrt().clamp_min(1e-12)
+            self.deviation.copy_(now if bool(dead.all()) else self.deviation.lerp(now, 1 - KEEP))
+            moved = some_of(x, len(dead), rng) / self.deviation
+            self.table.copy_(torch.where(dead[:, None], moved, self.table))
+        logits = self.config.sharpness * closeness(x / self.deviation, self.table)
         tokens = logits.argmax(-1)
         self.usage.track(tokens)
         noisy = logits + gumbel(logits.shape, rng).to(logits)
         mixture = (noisy / self.config.temperature(progress)).softmax(-1)
         mean = logits.softmax(-1).flatten(0, -2).mean(0)
         lacking = math.log(len(mean)) + (mean * mean.clamp_min(1e-12).log()).sum()  # 0 log 0 has no gradient
-        return Quantised(mixture @ self.entries, tokens, self.config.diversity * lacking)
+        return Quantised(self.deviation * (mixture @ self.table), tokens, self.config.diversity * lacking)
 
 
 def closeness(x: Float[Tensor, "*b d"], entries: Float[Tensor, "k d"]) -> Float[Tensor, "*b k"]:

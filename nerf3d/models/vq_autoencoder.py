@@ -11,9 +11,9 @@ half of the object; but what is encoded is a picture, and what comes out are thr
 Without the style in every layer a decoder gives grey objects (see `object_autoencoder`). The layers are the same for all
 three planes, which differ by A and the constant.
 
-What is quantised is by how much the encoder's answer for a cell differs from its usual answer for that cell (a running
-mean). Cells of all places so share one codebook: without that each keeps some entries for itself. Nothing scales these
-differences, which are small at first: the usual object is learnt before what objects differ in.
+What is quantised is by how much the encoder's answer for a cell differs from its usual answer there, a running mean. So all
+cells share the codebook (without that each keeps some entries for itself), and the decoder is given the usual answer, too.
+The differences are small at first, and nothing scales them: the usual object is learnt before what objects differ in.
 """
 
 import math
@@ -27,16 +27,12 @@ from torch import Tensor, nn
 from nerf3d.core.spaces import Space
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
-from nerf3d.models.codebook import KEEP, CodebookConfig, Nearest, Quantised
+from nerf3d.models.codebook import CodebookConfig, Nearest, Quantised
 from nerf3d.models.picture_encoder import PictureEncoderConfig
-from nerf3d.models.style import (
-    COARSEST,
-    EqualizedLinear,
-    StyledConvolution,
-    ToPicture,
-    activate,
-    upsample,
-)
+from nerf3d.models.style import COARSEST, EqualizedLinear, StyledConvolution, ToPicture, activate, upsample
+
+KEEP_USUAL = 0.9
+"""Of the usual answers, in a step; if they lagged behind, the codebook would have to hold by how much."""
 
 
 @dataclass(frozen=True)
@@ -90,10 +86,9 @@ class VQAutoencoder(nn.Module):
         self.register_buffer("usual", torch.zeros(config.tokens, config.latent))
         self.codebook = config.codebook.build(config.latent, rng)
         self.style_layer = EqualizedLinear(config.latent, config.style, rng)
-        self.synthesis = PlaneSynthesis(
-            config.grid, config.latent, config.style, config.channels, config.plane_features, rng
-        )
-        self.decoder = TriPlaneDecoder(box, config.plane_features, config.decoder_width, 3, rng, style=config.style)
+        features = config.plane_features
+        self.synthesis = PlaneSynthesis(config.grid, config.latent, config.style, config.channels, features, rng)
+        self.decoder = TriPlaneDecoder(box, features, config.decoder_width, 3, rng, style=config.style)
 
     @property
     def places(self) -> Float[Tensor, "tokens 3"]:
@@ -108,7 +103,7 @@ class VQAutoencoder(nn.Module):
         said = self._said(pictures)
         with torch.no_grad():
             began = bool(self.usual.any())
-            self.usual.copy_(self.usual.lerp(said.mean(0), 1 - KEEP) if began else said.mean(0))
+            self.usual.copy_(self.usual.lerp(said.mean(0), 1 - KEEP_USUAL) if began else said.mean(0))
         found = self.codebook.learn(said - self.usual, progress, rng)
         return replace(found, values=self.usual + found.values)
 

@@ -5,9 +5,19 @@ import math
 import pytest
 import torch
 
-from nerf3d.core.schedules import Constant, Ramp
+from nerf3d.core.schedules import Ramp
 from nerf3d.errors import InputError
-from nerf3d.models.codebook import KEEP, CodebookConfig, Gumbel, Nearest, gumbel, perplexity, shares
+from nerf3d.models.codebook import (
+    KEEP,
+    CodebookConfig,
+    Gumbel,
+    GumbelCodebook,
+    Nearest,
+    NearestCodebook,
+    gumbel,
+    perplexity,
+    shares,
+)
 
 BOTH = [Nearest(entries=8), Gumbel(entries=8)]
 
@@ -16,13 +26,18 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def begun(config: CodebookConfig, width: int = 3):
-    """A codebook that takes its entries for settled."""
-    codebook = config.build(width, rng())
+def begun(config: CodebookConfig, entries: torch.Tensor | None = None) -> NearestCodebook | GumbelCodebook:
+    """A codebook that takes these entries, or some random ones, for settled."""
+    entries = torch.randn(config.entries, 3, generator=rng(9)) if entries is None else entries
+    codebook = config.build(entries.shape[1], rng())
     codebook.usage.idle.zero_()
-    if isinstance(config, Nearest):
-        codebook.weights.fill_(1 / config.entries)
-        codebook.sums.copy_(codebook.entries / config.entries)
+    with torch.no_grad():
+        if isinstance(codebook, NearestCodebook):
+            codebook.entries.copy_(entries)
+            codebook.weights.fill_(1 / config.entries)
+            codebook.sums.copy_(entries / config.entries)
+        else:
+            codebook.table.copy_(entries)  # the deviation is 1
     return codebook
 
 
@@ -76,26 +91,20 @@ def test_entries_follow_their_vectors_by_the_papers_running_means() -> None:
 def test_it_begins_with_vectors_of_the_first_batch(config) -> None:
     codebook = config.build(3, rng())
     assert codebook.usage.figures()["used"] == 0
-    x = 5 + torch.randn(2, 10, 3, generator=rng(1))
+    x = 5 + torch.randn(2, 4, 3, generator=rng(1))
     found = codebook.learn(x, 1.0, rng(2))
-    used = x.reshape(-1, 3)[:, None] == codebook.entries[None].detach()
-    assert found.tokens.shape == (2, 10)
-    if isinstance(config, Gumbel):  # the others have moved already
-        assert bool(used.all(-1).any(0).all())
+    assert sorted(found.tokens.flatten().tolist()) == list(range(8))
+    torch.testing.assert_close(codebook(found.tokens), x)
     assert codebook.usage.figures()["used"] == 1.0
-    assert len(found.tokens.unique()) == 8
 
 
 @pytest.mark.parametrize("patience", [5, 1000])
 @pytest.mark.parametrize("kind", [Nearest, Gumbel])
 def test_dead_entries_come_back_to_where_vectors_are(kind, patience: int) -> None:
     """All but one entry are far from everything. With patience, that is without revival, they stay there."""
-    codebook = begun(kind(entries=8, patience=patience))
-    with torch.no_grad():
-        codebook.entries[1:] += 100
-        if kind is Nearest:
-            codebook.sums.copy_(codebook.entries / 8)
-    chance = rng(1)
+    far = 100 + torch.randn(8, 3, generator=rng(9))
+    far[0] = 0
+    codebook, chance = begun(kind(entries=8, patience=patience), far), rng(1)
     for _ in range(12):
         found = codebook.learn(torch.randn(64, 3, generator=chance), 1.0, chance)
     if patience == 5:
@@ -103,6 +112,7 @@ def test_dead_entries_come_back_to_where_vectors_are(kind, patience: int) -> Non
         assert codebook.usage.figures()["used"] == 1.0
     else:
         assert found.tokens.unique().tolist() == [0]
+        assert codebook.usage.figures()["perplexity"] == pytest.approx(1.0)
 
 
 def test_entries_come_to_lie_in_the_middle_of_heaps() -> None:
@@ -127,26 +137,36 @@ def test_gumbel_noise_makes_draws_of_a_softmax() -> None:
 
 
 def test_the_mixture_hardens_with_the_temperature() -> None:
-    codebook = begun(Gumbel(entries=4, temperature=Ramp(10.0, 1e-3)), width=2)
+    entries = torch.randn(4, 2, generator=rng(9))
+    codebook = begun(Gumbel(entries=4, sharpness=2.0, temperature=Ramp(10.0, 1e-3)), entries)
     x = torch.randn(500, 2, generator=rng(1))
+    x = x / x.square().mean().sqrt()  # so that the deviation stays at 1
     with torch.no_grad():
         soft, hard = (codebook.learn(x, progress, rng(2)).values for progress in (0.0, 1.0))
-        nearest = torch.cdist(hard, codebook.entries).amin(1)
-        assert float(nearest.quantile(0.9)) < 1e-3
-        assert float(torch.cdist(soft, codebook.entries).amin(1).quantile(0.1)) > 0.1
-        # A hard draw is entry k as often as softmax(-|x - e_k|^2 / 2) says.
-        wanted = (-0.5 * torch.cdist(x, codebook.entries).square()).softmax(1).mean(0)
-        found = shares(torch.cdist(hard, codebook.entries).argmin(1), 4)
-    assert float((found - wanted).abs().max()) < 0.07
+    assert float(torch.cdist(hard, entries).amin(1).quantile(0.9)) < 1e-3
+    assert float(torch.cdist(soft, entries).amin(1).quantile(0.1)) > 0.1
+    # A hard draw is entry k as often as softmax(-s |x - e_k|^2 / 2) says.
+    wanted = (-torch.cdist(x, entries).square()).softmax(1).mean(0)
+    found = shares(torch.cdist(hard, entries).argmin(1), 4)
+    assert float((found - wanted).abs().max()) < 0.07  # 3 deviations of a share of 1/2 among 500
+
+
+def test_gumbel_knows_no_units() -> None:
+    """Vectors ten times as large make values ten times as large."""
+    small, large = (Gumbel(entries=8).build(3, rng()) for _ in range(2))
+    for seed in range(3):
+        x = torch.randn(20, 3, generator=rng(seed))
+        one, ten = small.learn(x, 0.5, rng(9)), large.learn(10 * x, 0.5, rng(9))
+        torch.testing.assert_close(10 * one.values, ten.values)
+        assert torch.equal(one.tokens, ten.tokens)
+        torch.testing.assert_close(one.loss, ten.loss)
 
 
 def test_gumbels_loss_is_how_far_the_use_is_from_even() -> None:
-    codebook = begun(Gumbel(entries=4, diversity=0.5, temperature=Constant(1.0)), width=2)
-    with torch.no_grad():
-        codebook.entries.copy_(torch.tensor([[9.0, 0.0], [-9.0, 0.0], [0.0, 9.0], [0.0, -9.0]]))
-    one, all_alike = codebook.entries[:1].detach(), codebook.entries.detach().clone()
-    assert float(codebook.learn(all_alike, 0.0, rng()).loss.detach()) == pytest.approx(0.0, abs=1e-5)
-    assert float(codebook.learn(one, 0.0, rng()).loss.detach()) == pytest.approx(0.5 * math.log(4), abs=1e-5)
+    entries = torch.tensor([[9.0, 0.0], [-9.0, 0.0], [0.0, 9.0], [0.0, -9.0]])
+    config = Gumbel(entries=4, diversity=0.5)
+    for x, lacking in ((entries, 0.0), (entries[:2], 0.5 * math.log(2)), (entries[:1], 0.5 * math.log(4))):
+        assert float(begun(config, entries).learn(x, 0.0, rng()).loss.detach()) == pytest.approx(lacking, abs=1e-4)
 
 
 def test_gumbels_gradients_reach_vectors_and_entries() -> None:
@@ -156,8 +176,16 @@ def test_gumbels_gradients_reach_vectors_and_entries() -> None:
     (found.values.square().sum() + found.loss).backward()
     assert x.grad is not None
     assert bool((x.grad.abs().sum(1) > 0).all())
-    assert codebook.entries.grad is not None
-    assert bool((codebook.entries.grad.abs().sum(1) > 0).all())
+    assert codebook.table.grad is not None
+    assert bool((codebook.table.grad.abs().sum(1) > 0).all())
+
+
+def test_entries_without_any_share_spoil_no_gradient() -> None:
+    codebook = begun(Gumbel(entries=8, sharpness=1e4))
+    x = torch.randn(6, 3, generator=rng(1), requires_grad=True)
+    codebook.learn(x, 0.0, rng(2)).loss.backward()
+    assert x.grad is not None
+    assert bool(x.grad.isfinite().all())
 
 
 def test_perplexity_and_shares() -> None:

@@ -42,16 +42,33 @@ def points(count: int = 50) -> torch.Tensor:
 @torch.no_grad()
 def test_a_picture_becomes_tokens_and_a_field() -> None:
     model, x = made(), points()
-    latents = model.encode(pictures(3))
-    assert latents.shape == (3, 24, 6)
-    torch.testing.assert_close(latents.square().mean(-1), torch.ones(3, 24))
-    codes = model.codebook(model.codebook.tokens(latents))
+    model.learn(pictures(5), 0.0, rng(3))
+    tokens = model.tokens(pictures(3))
+    assert tokens.shape == (3, 24)
+    codes = model.latents(tokens)
+    assert codes.shape == (3, 24, 6)
+    assert torch.equal(model.nearest(codes), tokens)
     fields = model.fields(codes)
     assert isinstance(fields[0], Field)
     assert fields[0].planes.shape == (3, 8, 8, 4)
     one = model.field(codes[1])
     torch.testing.assert_close(one.density(x), fields[1].density(x))
     assert not torch.allclose(fields[0].density(x), fields[1].density(x), atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_differs_from_the_usual_is_quantised() -> None:
+    """The codebook sees differences that are 0 on average, the decoder the whole answers."""
+    model = made(Nearest(entries=120))  # as many as the first lesson has vectors: nothing is lost
+    said = model._said(pictures(5))
+    found = model.learn(pictures(5), 0.0, rng(3))
+    torch.testing.assert_close(model.usual, said.mean(0))
+    torch.testing.assert_close(found.values, said)
+    torch.testing.assert_close(
+        model.latents(found.tokens), said, atol=0.01, rtol=0
+    )  # the entries have moved on a little
+    model.learn(pictures(5) * 0.5, 0.0, rng(3))
+    torch.testing.assert_close(model.usual, 0.9 * said.mean(0) + 0.1 * model._said(pictures(5) * 0.5).mean(0))
 
 
 @torch.no_grad()
@@ -91,7 +108,7 @@ def test_a_token_reaches_most_where_it_is() -> None:
 def test_everything_learns_from_a_color(codebook) -> None:
     """The tokens reach the picture by all roads: maps, style, planes' reader, and back into the encoder."""
     model, x = made(codebook), points()
-    codes = model.codebook.learn(model.encode(pictures(2)), 0.0, rng(3))
+    codes = model.learn(pictures(2), 0.0, rng(3))
     total = codes.loss
     for field in model.fields(codes.values):
         answer = field(x, torch.zeros_like(x))
@@ -123,7 +140,7 @@ def test_a_seed_says_all() -> None:
 def test_what_does_not_fit_is_refused() -> None:
     model = made()
     with pytest.raises(InputError, match="16 x 16 with 4 channels"):
-        model.encode(torch.zeros(1, 16, 16, 4))
+        model.tokens(torch.zeros(1, 16, 16, 4))
     with pytest.raises(InputError, match="code is 23 x 6 numbers, but this model takes 24 x 6"):
         model.field(torch.zeros(23, 6))
     for bad in (replace(SMALL, grid=(4, 0, 2)), replace(SMALL, channels=()), replace(SMALL, style=0)):

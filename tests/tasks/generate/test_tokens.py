@@ -17,7 +17,7 @@ from nerf3d.models.vq_autoencoder import VQAutoencoderConfig
 from nerf3d.plain import from_plain, to_plain
 from nerf3d.tasks.generate.maker import GenerateTask, Maker
 from nerf3d.tasks.generate.recipe import VQAR, Looks
-from nerf3d.tasks.generate.tokens import TokenTask
+from nerf3d.tasks.generate.tokens import TokenObjects, TokenTask
 
 SMALL = VQAR(
     VQAutoencoderConfig(
@@ -97,9 +97,9 @@ def test_it_learns_four_cars(cars: Collection, recipe: VQAR) -> None:
     assert found[-1]["used"] > 0.6
 
 
-def all_entries(codes: torch.Tensor, entries: torch.Tensor) -> bool:
-    """Whether every token's vector is an entry, to the last bit."""
-    return bool((codes[:, :, None] == entries).all(-1).any(-1).all())
+def all_of_tokens(codes: torch.Tensor, maker: TokenObjects) -> torch.Tensor:
+    """Whether each vector is a token's in its place, to the last bit."""
+    return (codes == maker.autoencoder.latents(maker.autoencoder.nearest(codes))).all(-1)
 
 
 @torch.no_grad()
@@ -108,21 +108,19 @@ def test_the_maker_draws_reads_and_completes(cars: Collection) -> None:
     stepped(task)
     maker = task.maker
     assert isinstance(maker, Maker)
-    entries = maker.autoencoder.codebook.entries
     drawn = maker.draw(5, rng(1))
     assert drawn.shape == (5, 8, 6)
     shown = task.gallery.pictures(torch.arange(3))
     read = maker.read(shown)
-    assert torch.equal(read, entries[task.read_all()[:3]])
-    assert all_entries(drawn, entries)
+    assert torch.equal(read, maker.autoencoder.latents(task.read_all()[:3]))
+    assert bool(all_of_tokens(drawn, maker).all())
     assert len(maker.fields(drawn)) == 5
     low = maker.places[:, 2] < float(tight_box(cars).center[2])
     assert low.tolist() == [True] * 4 + [False] * 4
     odd = read + 0.01  # mixed and optimised codes are no entries
     completed = maker.complete(odd, low, rng(2))
     assert torch.equal(completed[:, low], odd[:, low])
-    assert all_entries(completed[:, ~low], entries)
-    assert not all_entries(odd, entries)
+    assert torch.equal(all_of_tokens(completed, maker), (~low).expand(3, -1))
     assert not torch.equal(completed, maker.complete(odd, low, rng(3)))
     each = torch.stack([low, ~low, low | True])
     completed = maker.complete(read, each, rng(2))
@@ -167,7 +165,7 @@ def test_kinds_are_drawn_as_they_were_taught(cars: Collection) -> None:
         optimizer.step()
     assert update.figures == {"used": 2 / 16, "perplexity": pytest.approx(2.0)}
     for kind, token in (("a red car", 3), ("a blue car", 5)):
-        drawn = task.maker.autoencoder.codebook.tokens(task.maker.draw(20, rng(2), kind=kind))
+        drawn = task.maker.autoencoder.nearest(task.maker.draw(20, rng(2), kind=kind))
         assert float((drawn == token).float().mean()) > 0.9
 
 
