@@ -28,7 +28,7 @@ from nerf3d.tasks.generate.build import maker_of
 from nerf3d.tasks.generate.latent import read_latent
 from nerf3d.tasks.text.scenery import Scenery
 
-LOOK = 64
+LOOK = 48
 """Samples on each ray through a generated object."""
 
 

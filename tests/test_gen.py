@@ -61,7 +61,6 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inversion.invert, "__defaults__", (effort,))
     monkeypatch.setattr(inversion.tune, "__defaults__", (effort,))
     monkeypatch.setattr("nerf3d.commands.turntable.FRAMES", 3)
-    monkeypatch.setattr("nerf3d.commands.turntable.SIZE", 32)
     monkeypatch.setattr("nerf3d.commands.sample_generator.SURFACE", 16)
 
 

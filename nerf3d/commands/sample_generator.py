@@ -89,7 +89,7 @@ def keep_object(model: Model, latent: Latent, target: Path, seed: int, only_pict
     except InputError as empty:
         say(f"{target}: no mesh ({empty})")
         return Sampled(run, None)
-    write_turntable(run.folder / "turntable.mp4", scene, asset)
+    write_turntable(run.folder / "turntable.mp4", scene, asset, SIZE)
     return Sampled(run, run.folder / "asset.glb")
 
 

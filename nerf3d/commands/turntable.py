@@ -19,11 +19,11 @@ from nerf3d.render.picture import render_picture
 FRAMES, FPS, SIZE = 60, 20.0, 192
 
 
-def write_turntable(path: Path, scene: Scene, asset: Asset) -> None:
-    """One round in three seconds. Normals are painted as (n + 1) / 2 of the scene's axes; those of the density itself are
-    noisier, and took twice as long as the colours.
+def write_turntable(path: Path, scene: Scene, asset: Asset, size: int = SIZE) -> None:
+    """One round in three seconds, in pictures of `size`. Normals are painted as (n + 1) / 2 of the scene's axes; those of
+    the density itself are noisier, and took twice as long as the colours.
     """
-    around = circle(scene, FRAMES, SIZE)
+    around = circle(scene, FRAMES, size)
     shape = in_world(asset)
 
     def frames() -> Iterator[Tensor]:

@@ -103,6 +103,9 @@ def _add_sample(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _sample(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
     from nerf3d.commands.sample_generator import sample_generator
 
     given = (arguments.model, arguments.seeds, arguments.out, arguments.truncation, arguments.kind)
@@ -123,6 +126,9 @@ def _add_interpolate(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _interpolate(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
     from nerf3d.commands.interpolate import interpolate
 
     given = (arguments.model, arguments.seeds, arguments.out, arguments.frames)
@@ -145,6 +151,9 @@ def _add_invert(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _invert(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
     from nerf3d.commands.invert_picture import invert_picture
 
     invert_picture(arguments.model, arguments.picture, arguments.out, not arguments.no_tuning, arguments.seed)
@@ -170,6 +179,9 @@ def _add_edit(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _edit(arguments: argparse.Namespace) -> None:
+    from nerf3d.allocator import keep_pages
+
+    keep_pages()
     from nerf3d.commands.edit_object import edit_object
 
     given = (arguments.model, arguments.latent, arguments.text, arguments.out, arguments.everywhere)
