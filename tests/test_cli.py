@@ -234,11 +234,11 @@ def test_a_full_disk_when_a_run_begins(
 ) -> None:
     from nerf3d import runs
 
-    def full(path: Path, text: str) -> None:
-        path.with_name("half").write_text(text[:10])
+    def full(found: object, path: Path) -> None:
+        path.with_name("half").write_text("half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs, "_write_whole", full)
+    monkeypatch.setattr(runs, "write_capture", full)
     (tmp_path / "empty").mkdir()
     for out in (tmp_path / "run", tmp_path / "empty"):
         line = refused(capsys, "fit", intact, "--steps", 2, "--out", out, *tiny.options())

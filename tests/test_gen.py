@@ -60,6 +60,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     effort = inversion.Effort(pose_steps=2, steps=4, tuning_steps=2)
     monkeypatch.setattr(inversion.invert, "__defaults__", (effort,))
     monkeypatch.setattr(inversion.tune, "__defaults__", (effort,))
+    monkeypatch.setattr(editing.edit, "__defaults__", (False, editing.Push(steps=3, views=1)))
     monkeypatch.setattr("nerf3d.commands.turntable.FRAMES", 3)
     monkeypatch.setattr("nerf3d.commands.sample_generator.SURFACE", 16)
 
@@ -147,7 +148,7 @@ def few(monkeypatch: pytest.MonkeyPatch, brief: None) -> None:
     monkeypatch.setattr(measure, "PAIRS", 2)
     monkeypatch.setattr(measure, "LARGE", 32)
     monkeypatch.setattr(evaluate_edits, "OBJECTS", 2)
-    monkeypatch.setattr(editing.edit, "__defaults__", (False, editing.Push(steps=3, views=1)))
+    monkeypatch.setattr(measure, "INVERTED", 2)
 
 
 def test_a_model_is_measured(model: Path, few: None) -> None:

@@ -29,6 +29,7 @@ SMALL = SSDNeRF(
     decoder_width=16,
     looks=Looks(objects=4, views=2, rays=128, samples=16),
     code_steps=2,
+    prior_weight=Constant(1e-3),
     settled=0.8,
     batch=8,
     rate=Constant(1e-2),
@@ -208,8 +209,13 @@ def test_an_object_is_found_by_its_pictures(learnt: tuple[SSDNeRFTask, list[Repo
     with torch.no_grad():
         free = error(maker, maker.draw(1, rng(5)), fourth)
         guided = reconstruct(maker, fourth[:3], Reconstruction(refinements=0), rng(5))
-        refined = reconstruct(maker, fourth[:3], Reconstruction(refinements=40, rate=3e-2), rng(5))
+        refined, usual = (
+            reconstruct(maker, fourth[:3], Reconstruction(refinements=40, prior_weight=weight), rng(5))
+            for weight in (0.0, 10.0)
+        )
         off = [error(maker, codes, fourth) for codes in (guided, refined)]
+        unlikely = [float(maker.diffusion.loss(codes.expand(64, *SHAPE), None, rng(6))) for codes in (refined, usual)]
     assert guided.shape == (1, *SHAPE)
     assert off[0] < 0.8 * free
     assert off[1] < 0.8 * off[0]
+    assert unlikely[1] < 0.9 * unlikely[0]
