@@ -196,7 +196,9 @@ def _add_eval(steps) -> None:  # type: ignore[no-untyped-def]
         "  nerf3d gen eval runs/cars",
         _eval,
     )
-    parser.add_argument("model", metavar="RUN", help="what `nerf3d gen fit` made; its collection has to be where it was")
+    parser.add_argument(
+        "model", metavar="RUN", help="what `nerf3d gen fit` made; its collection has to be where it was"
+    )
 
 
 def _eval(arguments: argparse.Namespace) -> None:

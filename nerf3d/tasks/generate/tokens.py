@@ -31,7 +31,11 @@ class TokenObjects(nn.Module):
     """A `Maker`: the autoencoder, and the transformer that draws and completes tokens.
 
     Codes are the tokens' vectors, so that they can be mixed and optimised; `places` says which part of the box each is for.
+    Whoever asks for no kind gets all kinds, as often as the collection has them: the transformer, which is rarely left
+    without a kind in training, is always told one.
     """
+
+    shares: Tensor
 
     def __init__(self, recipe: VQAR, box: Box, kinds: tuple[str, ...], rng: torch.Generator) -> None:
         super().__init__()
@@ -40,6 +44,7 @@ class TokenObjects(nn.Module):
         entries = recipe.model.codebook.entries
         self.transformer = recipe.transformer.build(recipe.model.tokens, entries, len(kinds), rng)
         self.sampler = Stratified(box, recipe.looks.samples)
+        self.register_buffer("shares", torch.ones(1 + len(kinds)))  # of every kind, and last of objects of none
 
     @property
     def places(self) -> Float[Tensor, "tokens 3"]:
@@ -49,8 +54,18 @@ class TokenObjects(nn.Module):
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n tokens d"]:
-        told = None if kind is None else one_kind(self.kinds, kind, count)
+        if kind is not None:
+            told = one_kind(self.kinds, kind, count)
+        else:
+            told = self.told(self.shares.cpu().multinomial(count, replacement=True, generator=rng))
         return self.autoencoder.latents(self.transformer.sample(count, rng, told, temperature=truncation))
+
+    def told(self, kind: Int64[Tensor, "n"]) -> Float[Tensor, "n kinds"] | None:
+        """The transformer's condition for kinds by their numbers: one 1 among zeros, NaN for the number after the last."""
+        if not self.kinds:
+            return None
+        row = torch.eye(1 + len(self.kinds))[kind, :-1]
+        return torch.where((kind < len(self.kinds))[:, None], row, torch.nan)
 
     def fields(self, codes: Float[Tensor, "n tokens d"]) -> list[TriPlane]:
         return self.autoencoder.fields(codes)
@@ -93,7 +108,8 @@ class TokenTask(nn.Module):
         self.gallery = Gallery(collection)
         kinds = kinds_of(collection)
         self.maker = TokenObjects(recipe, box, kinds, rng)
-        self.kind = torch.tensor([kinds.index(c) if c else -1 for c in collection.captions])
+        self.kind = torch.tensor([kinds.index(c) if c else len(kinds) for c in collection.captions])
+        self.maker.shares.copy_(shares(self.kind, 1 + len(kinds)))
         self.helpers = nn.Module()  # none
         # Not kept by checkpoints: the autoencoder stays as it is once there are tokens, so that they can be read anew.
         nothing = torch.zeros(0, recipe.model.tokens, dtype=torch.int64)
@@ -113,7 +129,8 @@ class TokenTask(nn.Module):
         if len(self.tokens) == 0:
             self.tokens = self.read_all()
         pick = torch.randint(len(self.tokens), (self.recipe.batch,), generator=rng)
-        loss = self.maker.transformer.loss(self.tokens[pick], self._told(pick), rng)
+        told = self.maker.told(self.kind[self.gallery.collection.scene[pick]])
+        loss = self.maker.transformer.loss(self.tokens[pick], told, rng)
         yield Update("transformer", {"tokens": loss}, self.usage())
 
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
@@ -143,11 +160,3 @@ class TokenTask(nn.Module):
         """The share of the codebook that the collection's tokens use, and their perplexity."""
         share = shares(self.tokens, self.recipe.model.codebook.entries)
         return {"used": float((share > 0).float().mean()), "perplexity": perplexity(share)}
-
-    def _told(self, pictures: Tensor) -> Float[Tensor, "b kinds"] | None:
-        """Which kind each picture's object is, as one 1 among zeros; NaN where nobody said."""
-        if not self.maker.kinds:
-            return None
-        kind = self.kind[self.gallery.collection.scene[pictures]]
-        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.maker.kinds)).float()
-        return torch.where((kind >= 0)[:, None], told, torch.nan)

@@ -139,34 +139,40 @@ def test_gradients_flow_into_codes(cars: Collection) -> None:
 
 
 def test_kinds_are_captions_and_unknown_ones_are_none(cars: Collection) -> None:
-    known = replace(cars, captions=("a red car", "", "a blue car", "a red car"))
-    task = begun(known)
-    assert task.maker.kinds == ("a blue car", "a red car")
-    told = task._told(torch.tensor([0, 6, 12]))
+    maker = begun(replace(cars, captions=("a red car", "", "a blue car", "a red car"))).maker
+    assert maker.kinds == ("a blue car", "a red car")
+    assert maker.shares.tolist() == [0.25, 0.5, 0.25]
+    told = maker.told(torch.tensor([1, 2, 0]))
     assert told is not None
     assert told[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
     assert bool(told[1].isnan().all())
-    assert begun(replace(cars, captions=("",) * 4))._told(torch.tensor([0])) is None
-    assert task.maker.draw(2, rng(), kind="a red car").shape == (2, 8, 6)
+    assert maker.draw(2, rng(), kind="a red car").shape == (2, 8, 6)
     with pytest.raises(InputError, match="knows no 'a mug'"):
-        task.maker.draw(2, rng(), kind="a mug")
+        maker.draw(2, rng(), kind="a mug")
+    nameless = begun(replace(cars, captions=("",) * 4)).maker
+    assert nameless.told(torch.tensor([0])) is None
+    assert nameless.draw(2, rng()).shape == (2, 8, 6)
+    with pytest.raises(InputError, match="leave the kind away"):
+        nameless.draw(2, rng(), kind="a red car")
 
 
 def test_kinds_are_drawn_as_they_were_taught(cars: Collection) -> None:
-    """Two kinds with tokens of their own: whoever asks for one gets no token of the other."""
-    task = begun(replace(cars, captions=("a red car", "a red car", "a blue car", "a blue car")))
+    """Two kinds with tokens of their own: who asks for one gets no token of the other, who asks for none gets both."""
+    task = begun(replace(cars, captions=("a red car", "a red car", "a red car", "a blue car")))
     stepped(task)
-    task.tokens = torch.where(cars.scene < 2, 3, 5)[:, None].expand(-1, 8).contiguous()
+    task.tokens = torch.where(cars.scene < 3, 3, 5)[:, None].expand(-1, 8).contiguous()
     optimizer, chance = torch.optim.Adam(task.maker.transformer.parameters(), 1e-2), rng(1)
     for step in range(60):
         (update,) = task.step(step, 0.9, chance)
         optimizer.zero_grad()
         update.losses["tokens"].backward()
         optimizer.step()
-    assert update.figures == {"used": 2 / 16, "perplexity": pytest.approx(2.0)}
-    for kind, token in (("a red car", 3), ("a blue car", 5)):
-        drawn = task.maker.autoencoder.nearest(task.maker.draw(20, rng(2), kind=kind))
-        assert float((drawn == token).float().mean()) > 0.9
+    assert update.figures == {"used": 2 / 16, "perplexity": pytest.approx(0.75**-0.75 * 0.25**-0.25)}
+    for kind, red in (("a red car", 1.0), ("a blue car", 0.0), (None, 0.75)):
+        drawn = task.maker.autoencoder.nearest(task.maker.draw(200, rng(2), kind=kind))
+        assert float((drawn == 3).float().mean()) == pytest.approx(red, abs=0.1)
+        assert float((drawn == 5).float().mean()) == pytest.approx(1 - red, abs=0.1)
+        assert float((drawn == drawn[:, :1]).all(1).float().mean()) > 0.7
 
 
 def test_a_state_says_all_and_tokens_are_read_anew(cars: Collection) -> None:
