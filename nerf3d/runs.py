@@ -108,7 +108,9 @@ def open_run(folder: Path) -> Run:
     except OSError as error:
         there, reason = False, str(error.strerror)
     if not there:
-        raise InputError(f"{folder} is not a run ({reason}); give the folder that `nerf3d fit` wrote")
+        raise InputError(
+            f"{folder} is not a run ({reason}); give the folder that `nerf3d fit`, `text` or `gen fit` wrote"
+        )
     return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
 
 

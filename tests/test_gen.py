@@ -192,6 +192,16 @@ def test_lost_numbers_step_back_twice_at_most(
     assert capsys.readouterr().err.count("half the rates") == 2
 
 
+def test_no_step_is_a_failure(cars: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Minutes that are over once the collection was read."""
+    out = tmp_path / "run"
+    given = ["gen", "fit", str(cars), "--out", str(out), "--max-minutes", "1e-9"]
+    assert main([*given, *(part for setting in SMALL for part in ("--set", setting))]) == 1
+    said = capsys.readouterr().err
+    assert "the time was over before the first step" in said
+    assert "nerf3d gen sample" not in said
+
+
 def test_slower_halves_every_rate() -> None:
     recipe = fit_generator.slower(DiffAE())
     assert recipe.rate == Decay(1e-3, 1e-4)

@@ -62,6 +62,8 @@ def invert_picture(
 
 def read_object(file: Path, size: int) -> Float[Tensor, "h w 4"]:
     """A picture of one object as colours over black and opacity. Without alpha, white is taken for nothing."""
+    if not file.is_file():
+        raise InputError(f"there is no picture {file}; check the path")
     straight = load_resized([file], size)[0].float() / 255
     if straight.shape[0] != straight.shape[1]:
         raise InputError(f"{file} is not square; cut out a square with the object in its middle")

@@ -16,7 +16,7 @@ from nerf3d.checkpoint import Stateful, collect, load_latest, restore, save
 from nerf3d.console import say, training_bar
 from nerf3d.core import Task
 from nerf3d.core.schedules import Schedule
-from nerf3d.errors import InputError, Interrupted
+from nerf3d.errors import FailedError, InputError, Interrupted
 from nerf3d.kernels.adam import Adam
 from nerf3d.kernels.backend import compiled
 from nerf3d.logs import Logs
@@ -78,8 +78,8 @@ def run_training(
 ) -> Progress:
     """Train from the run's last checkpoint, or from its beginning, until the recipe's budget is spent.
 
-    `kept` are the modules that checkpoints hold beside the loop's own state. Raises Interrupted after Ctrl-C, saved, and
-    Diverged when a parameter is not a number any more.
+    `kept` are the modules that checkpoints hold beside the loop's own state. Raises Interrupted after Ctrl-C, saved,
+    Diverged when a parameter is not a number any more, and FailedError where not even one step was done.
     """
     recipe = run.config.recipe
     assert not isinstance(recipe, Made)
@@ -125,6 +125,11 @@ def run_training(
                     f"stopped at step {state.step} after {state.seconds:.0f} s, {watch.state()}, and saved; "
                     f"go on with: {watch.command}"
                 )
+        if state.step == 0:
+            raise FailedError(
+                f"the time was over before the first step: reading and compiling took {state.seconds:.0f} s; go on with more "
+                f"minutes: {watch.command} --max-minutes {state.seconds / 60 + 5:.0f}"
+            )
         keep()
     return state
 

@@ -10,7 +10,12 @@ ABOUT = (
 
 
 def add_gen(commands) -> None:  # type: ignore[no-untyped-def]
-    group = commands.add_parser("gen", help="learn to make objects like those of a collection", description=ABOUT)
+    group = commands.add_parser(
+        "gen",
+        help="learn to make objects like those of a collection",
+        description=ABOUT,
+        epilog="Begin with: nerf3d gen collect cars --out data/cars, and then nerf3d gen fit data/cars --out runs/cars",
+    )
     steps = group.add_subparsers(title="steps", required=True, metavar="STEP")
     for add in (_add_collect, _add_fit, _add_sample, _add_interpolate, _add_invert, _add_edit, _add_eval):
         add(steps)
@@ -44,9 +49,15 @@ def _add_fit(steps) -> None:  # type: ignore[no-untyped-def]
         "fit",
         "learn to make objects like those of a collection",
         "  nerf3d gen fit data/cars --out runs/cars --max-minutes 30\n"
-        "  nerf3d gen fit data/cars --preset eg3d --out runs/cars-eg3d\n"
+        "  nerf3d gen fit data/cars --recipe eg3d --out runs/cars-eg3d\n"
         "  nerf3d gen fit data/cars --out runs/cars --resume --max-minutes 60\n"
-        "\nCollections: EG3D's layout, ShapeNet-SRN's, or a folder of Blender-style scenes.",
+        "\nCollections: EG3D's layout, ShapeNet-SRN's, or a folder of Blender-style scenes.\n"
+        "\nRecipes for pictures of 32 x 32 and a machine without a GPU, half an hour each:\n"
+        "  diffae   a picture's code is an object, and a flow draws codes: sharp enough, and the one to begin with\n"
+        "  ssdnerf  planes for every object, and a diffusion over them\n"
+        "  vqar     tokens for the parts of an object, and a transformer over them\n"
+        "  eg3d, pigan, graf   against a critic\n"
+        "Those with a number in their name are published settings, for GPUs.",
         _fit,
     )
     parser.add_argument("collection", metavar="DATA", help="the folder with the collection")
@@ -82,7 +93,7 @@ def _add_drawing(parser: argparse.ArgumentParser, seeds: str) -> None:
     parser.add_argument("model", metavar="RUN", help="what `nerf3d gen fit` made")
     parser.add_argument("--seeds", default=seeds, help=f"which objects: 3, 1,2,3 or 0-15 ({seeds})")
     parser.add_argument(
-        "--truncation", metavar="T", type=float, default=1.0, help="below 1: more usual, less different (1)"
+        "--truncation", metavar="T", type=float, default=1.0, help="below 1: more usual objects, which differ less (1)"
     )
     parser.add_argument("--kind", metavar="CAPTION", help="only this kind, of those that the model was told")
 
@@ -146,7 +157,7 @@ def _add_invert(steps) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("model", metavar="RUN", help="what `nerf3d gen fit` made")
     parser.add_argument("picture", metavar="PICTURE", help="one object, square, before transparency or white")
     parser.add_argument("--out", metavar="DIR", help="the object's folder (RUN/inverted/PICTURE)")
-    parser.add_argument("--no-tuning", action="store_true", help="leave the model's weights as they are")
+    parser.add_argument("--no-tuning", action="store_true", help="do not adapt the model to this one picture")
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance (0)")
 
 
@@ -169,12 +180,14 @@ def _add_edit(steps) -> None:  # type: ignore[no-untyped-def]
         _edit,
     )
     parser.add_argument("model", metavar="RUN", help="what `nerf3d gen fit` made")
-    parser.add_argument("latent", metavar="LATENT", help="an object's folder, or its latent.safetensors")
+    parser.add_argument("latent", metavar="OBJECT", help="an object's folder, or the latent.safetensors in it")
     parser.add_argument("text", metavar="TEXT", help="what it shall be")
     parser.add_argument("--out", metavar="DIR", help="the new object's folder (beside the latent's)")
     parser.add_argument("--everywhere", action="store_true", help="along a direction that turns other objects too")
     parser.add_argument("--strength", metavar="S", type=float, default=1.0, help="how far (1)")
-    parser.add_argument("--critic", metavar="DIR", help="an open_clip model that reads the text (the program's own)")
+    parser.add_argument(
+        "--critic", metavar="DIR", help="another open_clip model to read the text by (the program's own)"
+    )
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance (0)")
 
 

@@ -54,10 +54,8 @@ class TokenObjects(nn.Module):
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n tokens d"]:
-        if kind is not None:
-            told = one_kind(self.kinds, kind, count)
-        else:
-            told = self.told(self.shares.cpu().multinomial(count, replacement=True, generator=rng))
+        any_kind = self.shares.multinomial(count, replacement=True, generator=rng)
+        told = self.told(any_kind) if kind is None else one_kind(self.kinds, kind, count)
         return self.autoencoder.latents(self.transformer.sample(count, rng, told, temperature=truncation))
 
     def told(self, kind: Int64[Tensor, "n"]) -> Float[Tensor, "n kinds"] | None:

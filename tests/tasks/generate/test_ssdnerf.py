@@ -112,6 +112,15 @@ def test_scenes_that_a_step_does_not_look_at_stay_to_the_last_bit(cars: Collecti
         break
 
 
+def test_an_object_begins_as_the_mean_of_those_before(cars: Collection) -> None:
+    task = begun(cars)
+    task.codes.steps[1] = 5
+    task.maker.diffusion.mean.normal_(std=0.4, generator=rng(2))
+    next(iter(task.step(0, 0.0, rng())))
+    same = [torch.allclose(planes, task.maker.diffusion.mean, atol=1e-3) for planes in task.codes(range(4))]
+    assert same == [True, False, True, True]
+
+
 @pytest.mark.parametrize("when", [3, 9])
 def test_a_run_that_was_cut_off_goes_on_to_the_same_bits(cars: Collection, when: int) -> None:
     recipe = replace(SMALL, steps=12)
