@@ -127,8 +127,8 @@ def run_training(
                 )
         if state.step == 0:
             raise FailedError(
-                f"the time was over before the first step: reading and compiling took {state.seconds:.0f} s; go on with more "
-                f"minutes: {watch.command} --max-minutes {state.seconds / 60 + 5:.0f}"
+                f"the time was over before the first step: reading and compiling took {state.seconds:.0f} s; go on with "
+                f"more minutes: {watch.command} --max-minutes {state.seconds / 60 + 5:.0f}"
             )
         keep()
     return state

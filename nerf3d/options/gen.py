@@ -53,7 +53,7 @@ def _add_fit(steps) -> None:  # type: ignore[no-untyped-def]
         "  nerf3d gen fit data/cars --out runs/cars --resume --max-minutes 60\n"
         "\nCollections: EG3D's layout, ShapeNet-SRN's, or a folder of Blender-style scenes.\n"
         "\nRecipes for pictures of 32 x 32 and a machine without a GPU, half an hour each:\n"
-        "  diffae   a picture's code is an object, and a flow draws codes: sharp enough, and the one to begin with\n"
+        "  diffae   a picture's code is an object, and a flow draws codes: the one to begin with\n"
         "  ssdnerf  planes for every object, and a diffusion over them\n"
         "  vqar     tokens for the parts of an object, and a transformer over them\n"
         "  eg3d, pigan, graf   against a critic\n"
