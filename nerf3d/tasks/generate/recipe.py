@@ -151,7 +151,7 @@ class SSDNeRF:
     """How often the codes of the objects that a step looks at are moved."""
     prior_weight: Schedule = Ramp(1e-3, 0.1, begin=0.3, until=0.6)
     """How much the denoiser's loss draws at the codes, beside their pictures. Much too early keeps objects from forming;
-    late it halves what the denoiser cannot say, and unseen views lose nothing.
+    late it makes codes easier to learn, and unseen views lose nothing.
     """
     opacity_weight: float = 0.5
     settled: float = 0.7
