@@ -9,9 +9,8 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.sample_generator import Sampled, keep_object, looked_at
-from nerf3d.commands.text import check_prompt
+from nerf3d.commands.text import check_prompt, slug
 from nerf3d.console import say
-from nerf3d.core import Cameras
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import contact_sheet, write_picture
 from nerf3d.metrics.clip import Evaluator
@@ -58,9 +57,9 @@ def edit_object(
     if everywhere:
         codes = torch.cat([codes, model.makes.draw(COMPANY - 1, rng)])
     toward = against(Evaluator.open(EVALUATOR if critic is None else Path(critic)), words)
-    change = edit(model.makes, codes, toward, _views(model), rng, everywhere)[0]
+    change = edit(model.makes, codes, toward, model.about.views(VIEWS), rng, everywhere)[0]
     after = replace(before, code=before.code + strength * change, how=f"{before.how}; {text}")
-    target = Path(out) if out is not None else file.parent.with_name(f"{file.parent.name}-{_slug(text)}")
+    target = Path(out) if out is not None else file.parent.with_name(f"{file.parent.name}-{slug(text)}")
     made = keep_object(model, after, target, seed)
     sides = [*_sides(model, before), *_sides(model, after)]
     write_picture(made.run.folder / "edit.png", contact_sheet(sides, len(sides) // 2))
@@ -91,11 +90,6 @@ def meant(text: str, kinds: tuple[str, ...]) -> str:
     return text
 
 
-def _views(model: Model) -> Cameras:
-    count = len(model.about.cameras)
-    return model.about.cameras[torch.linspace(0, count - 1, min(VIEWS, count)).round().long()]
-
-
 def _sides(model: Model, latent: Latent) -> list[Tensor]:
     return list(looked_at(model.scene(field_of(model, latent)), 4))
 
@@ -105,8 +99,3 @@ def _file(path: Path) -> Path:
     if not file.is_file():
         raise InputError(f"there is no latent at {path}; give the folder of an object that nerf3d gen sample wrote")
     return file
-
-
-def _slug(text: str) -> str:
-    kept = "".join(letter if letter.isalnum() else "-" for letter in text.lower())
-    return "-".join(part for part in kept.split("-") if part)[:40] or "edited"

@@ -35,8 +35,7 @@ def evaluate_edits(model: Model, evaluator: Evaluator, rng: torch.Generator) -> 
         return None
     noun = things.pop()
     captions = [f"{article(color)} {color} {noun}" for color in COLORS]
-    count = len(model.about.cameras)
-    cameras = model.about.cameras[torch.linspace(0, count - 1, min(VIEWS, count)).round().long()]
+    cameras = model.about.views(VIEWS)
     right, outlines = 0, []
 
     def seen(code: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from nerf3d.commands.training import Watch, check_numbers, run_training, with_budget
+from nerf3d.commands.training import Watch, check_numbers, run_to_resume, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
 from nerf3d.core import Scene
@@ -16,7 +16,7 @@ from nerf3d.data.load import load_capture
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
-from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, open_run
+from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new
 from nerf3d.scenes import check_same
 from nerf3d.tasks.fit import Fit, FitTask
 from nerf3d.tasks.fit.compare import compare
@@ -113,16 +113,9 @@ def _resumed(
     minutes: float | None,
     seed: int,
 ) -> Run:
-    if folder is None:
-        raise InputError("--resume needs to know which run: name its folder with --out")
-    if preset is not None or settings:
-        raise InputError("a run that is resumed keeps its recipe; leave out --preset and --set, or begin a new run")
-    run = open_run(folder)
+    chosen = bool(preset is not None or settings)
+    run = run_to_resume(folder, chosen, "--preset and --set", seed)
     _recipe_of(run)
-    if seed not in (0, run.config.seed):
-        raise InputError(
-            f"a run that is resumed keeps its seed, {run.config.seed}; leave out --seed, or begin a new run"
-        )
     check_same(run, capture, scene)
     if steps is not None or minutes is not None:
         run = change_recipe(run, with_budget(_recipe_of(run), steps, minutes))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from nerf3d.commands.fit import Smooth, chosen_device
 from nerf3d.commands.own_sound import write_with_own_sound
-from nerf3d.commands.training import Watch, check_numbers, run_training, with_budget
+from nerf3d.commands.training import Watch, check_numbers, run_to_resume, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say, tracked
 from nerf3d.data.portrait.folder import Portrait, Shots, read_portrait
@@ -22,7 +22,7 @@ from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
 from nerf3d.models.head import HeadConfig
 from nerf3d.models.sound_encoder import neighbours
-from nerf3d.runs import PORTRAIT, Run, RunConfig, begin_run, change_recipe, check_new, open_run
+from nerf3d.runs import PORTRAIT, Run, RunConfig, begin_run, change_recipe, check_new
 from nerf3d.tasks.avatar import Avatar, AvatarTask
 from nerf3d.tasks.avatar.sanity import check_recipe
 from nerf3d.tasks.avatar.scenery import Scenery, head_box
@@ -168,16 +168,9 @@ def _resumed(
     minutes: float | None,
     seed: int,
 ) -> Run:
-    if folder is None:
-        raise InputError("--resume needs to know which run: name its folder with --out")
-    if preset is not None or settings or size is not None:
-        raise InputError("a run that is resumed keeps its recipe; leave out --preset, --set and --size")
-    run = open_run(folder)
+    chosen = bool(preset is not None or settings or size is not None)
+    run = run_to_resume(folder, chosen, "--preset, --set and --size", seed)
     recipe = _recipe_of(run)
-    if seed not in (0, run.config.seed):
-        raise InputError(
-            f"a run that is resumed keeps its seed, {run.config.seed}; leave out --seed, or begin a new run"
-        )
     kept = read_likeness(run.folder / PORTRAIT)
     assert portrait.feature is not None
     kept.feature.require(portrait.feature, str(portrait.folder))

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from nerf3d.commands.fit import chosen_device
-from nerf3d.commands.training import Diverged, Watch, check_numbers, run_training, with_budget
+from nerf3d.commands.training import Diverged, Watch, check_numbers, run_to_resume, run_training, with_budget
 from nerf3d.config import find_recipe, from_plain, load_yaml, override
 from nerf3d.console import say
 from nerf3d.core.schedules import Schedule, scaled
@@ -20,7 +20,7 @@ from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.load import load_collection
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.runs import COLLECTION, Run, RunConfig, begin_run, change_recipe, check_new, open_run
+from nerf3d.runs import COLLECTION, Run, RunConfig, begin_run, change_recipe, check_new
 from nerf3d.tasks.generate import Generate, GenerateTask, Maker
 from nerf3d.tasks.generate.build import resolution_of, task_of
 from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
@@ -120,16 +120,9 @@ def _resumed(
     minutes: float | None,
     seed: int,
 ) -> Run:
-    if folder is None:
-        raise InputError("--resume needs to know which run: name its folder with --out")
-    if preset is not None or settings or size is not None:
-        raise InputError("a run that is resumed keeps its recipe; leave out --recipe, --set and --size")
-    run = open_run(folder)
+    chosen = bool(preset is not None or settings or size is not None)
+    run = run_to_resume(folder, chosen, "--recipe, --set and --size", seed)
     recipe = _recipe_of(run)
-    if seed not in (0, run.config.seed):
-        raise InputError(
-            f"a run that is resumed keeps its seed, {run.config.seed}; leave out --seed, or begin a new run"
-        )
     if steps is not None or minutes is not None:
         run = change_recipe(run, with_budget(recipe, steps, minutes))
     return run

@@ -52,7 +52,7 @@ def invert_picture(
     )
     rng = torch.Generator().manual_seed(seed)
     found = invert(model.makes, seen, model.about.cameras if camera is None else camera, camera is not None, rng)
-    weights = tune(model.maker, found, seen, _others(model), rng) if tuned else {}
+    weights = tune(model.maker, found, seen, model.about.views(PSEUDO_VIEWS), rng) if tuned else {}
     target = Path(out) if out is not None else model.run.folder / "inverted" / file.stem
     made = keep_object(model, Latent(found.code, model.name, f"inverted from {file.name}", weights), target, seed)
     _show(model, made, found, seen, weights)
@@ -85,11 +85,6 @@ def _known_camera(file: Path, model: Model) -> Cameras | None:
         if (folder / LABELS).is_file():
             return camera_of(folder, file, model.about.cameras.width)
     return None
-
-
-def _others(model: Model) -> Cameras:
-    count = len(model.about.cameras)
-    return model.about.cameras[torch.linspace(0, count - 1, min(PSEUDO_VIEWS, count)).round().long()]
 
 
 def _show(model: Model, made: Sampled, found: Inverted, seen: Tensor, weights: dict[str, Tensor]) -> None:

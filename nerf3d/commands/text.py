@@ -65,7 +65,7 @@ def text(
         run = _resumed(prompt, Path(out) if out is not None else None, steps, max_minutes)
         return _tried(run.folder, run.config, checkpoint_every, chip, started, run)
     recipe = _recipe(prior, preset, settings, steps, max_minutes)
-    target = Path(out) if out is not None else Path("runs") / _slug(prompt)
+    target = Path(out) if out is not None else Path("runs") / slug(prompt)
     check_new(target)
 
     if candidates == 1:
@@ -180,6 +180,7 @@ def _preview(run: Run, task: TextTask, step: int) -> None:
     write_picture(run.media / f"step_{step:06d}.png", contact_sheet(sides, 4))
 
 
-def _slug(prompt: str) -> str:
+def slug(prompt: str) -> str:
+    """The name of a folder: the prompt's letters and digits."""
     kept = "".join(letter if letter.isalnum() else "-" for letter in prompt.lower())
     return "-".join(part for part in kept.split("-") if part)[:60] or "object"

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from signal import SIGINT, default_int_handler, getsignal, signal
 from threading import current_thread, main_thread
 from types import FrameType
@@ -20,7 +21,7 @@ from nerf3d.errors import FailedError, InputError, Interrupted
 from nerf3d.kernels.adam import Adam
 from nerf3d.kernels.backend import compiled
 from nerf3d.logs import Logs
-from nerf3d.runs import Run
+from nerf3d.runs import Run, open_run
 from nerf3d.tasks.avatar import Avatar
 from nerf3d.tasks.fit import Fit
 from nerf3d.tasks.generate import Generate, Made
@@ -60,6 +61,20 @@ def with_budget(recipe: Recipe, steps: int | None, minutes: float | None) -> Rec
         recipe = replace(recipe, steps=steps, minutes=minutes)
     Budget(recipe.steps, recipe.minutes)  # refuses nonsense before anything is written
     return recipe
+
+
+def run_to_resume(folder: Path | None, chosen: bool, options: str, seed: int) -> Run:
+    """The run that --resume goes on with. InputError where it is not named, or where `options` of it were `chosen` again."""
+    if folder is None:
+        raise InputError("--resume needs to know which run: name its folder with --out")
+    if chosen:
+        raise InputError(f"a run that is resumed keeps its recipe; leave out {options}, or begin a new run")
+    run = open_run(folder)
+    if seed not in (0, run.config.seed):
+        raise InputError(
+            f"a run that is resumed keeps its seed, {run.config.seed}; leave out --seed, or begin a new run"
+        )
+    return run
 
 
 class Diverged(InputError):

@@ -19,11 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerf3d.fields.common import linear
+from nerf3d.models.classifier_free import guided, sometimes
 from nerf3d.models.style import check_condition
 
 FREQUENCIES = 16
-LEFT_OUT = 0.1
-"""The share of lessons without a condition."""
 STEPS = 40
 
 
@@ -68,9 +67,7 @@ class LatentFlow(nn.Module):
         x = (codes - self.mean) / self.deviation
         e = torch.randn(x.shape, generator=rng, device=rng.device).to(x)
         s = torch.rand(len(x), generator=rng, device=rng.device).to(x)
-        if condition is not None:
-            left_out = torch.rand(len(x), generator=rng, device=rng.device).to(x) < LEFT_OUT
-            condition = torch.where(left_out[:, None], torch.nan, condition)
+        condition = sometimes(condition, rng)
         x_s = (1 - s)[:, None] * x + s[:, None] * e
         return (self(x_s, s, condition) - (e - x)).square().mean()
 
@@ -97,11 +94,7 @@ class LatentFlow(nn.Module):
 
     def _guided(self, x: Tensor, s: float, condition: Tensor | None, scale: float) -> Tensor:
         time = torch.full((len(x),), s).to(x)
-        told = self(x, time, condition)
-        if condition is None or scale == 1:
-            return told
-        free = self(x, time, None)
-        return free + scale * (told - free)
+        return guided(lambda told: self(x, time, told), condition, scale)
 
     def _condition(self, condition: Tensor | None, count: int) -> list[Tensor]:
         """The condition and whether it is there."""

@@ -27,13 +27,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from nerf3d.models.classifier_free import guided, sometimes
 from nerf3d.models.plane_codes import PlaneCodesConfig
 from nerf3d.models.plane_denoiser import PlaneDenoiserConfig
 
 FLOOR = 0.1
 """Of the weight of v's error."""
-LEFT_OUT = 0.1
-"""The share of lessons without a condition."""
 STEPS = 25
 KEEP = 0.99
 """Of the running mean and spread, in a step."""
@@ -86,9 +85,7 @@ class PlaneDiffusion(nn.Module):
         # One in each of b equal parts of [0, 1], so that the loss depends less on chance.
         spread = torch.randperm(len(x), generator=rng, device=rng.device)
         t = ((spread + torch.rand(len(x), generator=rng, device=rng.device)) / len(x)).to(x)
-        if condition is not None:
-            left_out = torch.rand(len(x), generator=rng, device=rng.device).to(x) < LEFT_OUT
-            condition = torch.where(left_out[:, None], torch.nan, condition.to(x))
+        condition = sometimes(condition if condition is None else condition.to(x), rng)
         alpha, sigma = (level[:, None, None, None, None] for level in levels(t))
         error = self(alpha * x + sigma * e, t, condition) - (alpha * e - sigma * x)
         return ((alpha * sigma + FLOOR) * error.square()).mean()
@@ -122,11 +119,7 @@ class PlaneDiffusion(nn.Module):
 
     def _guided(self, x_t: Tensor, t: Tensor, condition: Tensor | None, scale: float) -> Tensor:
         time = t.expand(len(x_t)).to(x_t)
-        told = self(x_t, time, condition)
-        if condition is None or scale == 1:
-            return told
-        free = self(x_t, time, None)
-        return free + scale * (told - free)
+        return guided(lambda told: self(x_t, time, told), condition, scale)
 
     def _direction(self, x: Tensor, judge: Judge) -> Tensor:
         """Where the judge's number grows, of mean square 1 for each object."""

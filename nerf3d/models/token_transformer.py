@@ -19,8 +19,8 @@ own, or a caption's embedding. It is left out in a tenth of the lessons, for gui
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -29,11 +29,10 @@ from torch import Tensor, nn
 
 from nerf3d.errors import InputError
 from nerf3d.fields.common import linear
+from nerf3d.models.classifier_free import guided, sometimes
 from nerf3d.models.codebook import gumbel
 from nerf3d.models.style import check_condition
 
-LEFT_OUT = 0.1
-"""The share of lessons without a condition."""
 BEGINNING = 0.5
 """How large embeddings are at first."""
 
@@ -97,7 +96,7 @@ class RasterTransformer(nn.Module):
         self, tokens: Int64[Tensor, "b t"], condition: Float[Tensor, "b k"] | None, rng: torch.Generator
     ) -> Float[Tensor, ""]:
         """The mean cross-entropy of a token."""
-        logits = self(tokens, _sometimes(condition, rng))
+        logits = self(tokens, sometimes(condition, rng))
         return F.cross_entropy(logits.flatten(0, 1), tokens.flatten())
 
     def sample(
@@ -126,7 +125,7 @@ class RasterTransformer(nn.Module):
         _check_length(tokens, self.length)
         tokens = tokens.clone()
         for i in range(self.length):
-            logits = _guided(self, tokens[:, : i + 1], condition, scale)[:, -1]
+            logits = guided(partial(self, tokens[:, : i + 1]), condition, scale)[:, -1]
             drawn = (logits + temperature * gumbel(logits.shape, rng).to(logits)).argmax(-1)
             tokens[:, i] = torch.where(keep[:, i], tokens[:, i], drawn)
         return tokens
@@ -154,7 +153,7 @@ class MaskedTransformer(nn.Module):
         r = torch.rand(len(tokens), 1, generator=rng, device=rng.device)
         order = torch.rand(tokens.shape, generator=rng, device=rng.device).argsort(1).argsort(1)
         hide = (order < self.length * torch.cos(0.5 * math.pi * r)).to(tokens.device)
-        logits = self(torch.where(hide, self.hidden, tokens), _sometimes(condition, rng))
+        logits = self(torch.where(hide, self.hidden, tokens), sometimes(condition, rng))
         return F.cross_entropy(logits[hide], tokens[hide])
 
     def sample(
@@ -184,7 +183,7 @@ class MaskedTransformer(nn.Module):
         tokens = torch.where(keep, tokens, self.hidden)
         missing = (~keep).sum(1, keepdim=True)
         for i in range(1, self.rounds + 1):
-            logits = _guided(self, tokens, condition, scale)
+            logits = guided(partial(self, tokens), condition, scale)
             drawn = (logits + temperature * gumbel(logits.shape, rng).to(logits)).argmax(-1)
             sure = (logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
             unknown = tokens == self.hidden
@@ -254,22 +253,6 @@ class _Block(nn.Module):
         seen = (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
         x = x + self.gather(seen)
         return x + self.down(F.gelu(self.up(self.second_norm(x))))
-
-
-def _guided(model: Callable[..., Tensor], tokens: Tensor, condition: Tensor | None, scale: float) -> Tensor:
-    told = model(tokens, condition)
-    if condition is None or scale == 1:
-        return told
-    free = model(tokens, None)
-    return free + scale * (told - free)
-
-
-def _sometimes(condition: Tensor | None, rng: torch.Generator) -> Tensor | None:
-    """The condition, left out (NaN) in some lessons."""
-    if condition is None:
-        return None
-    left_out = torch.rand(len(condition), 1, generator=rng, device=rng.device).to(condition) < LEFT_OUT
-    return torch.where(left_out, torch.nan, condition)
 
 
 def _check_length(tokens: Tensor, length: int) -> None:

@@ -8,14 +8,13 @@ import torch
 import torch.nn.functional as F
 
 from nerf3d.errors import InputError
+from nerf3d.models.classifier_free import LEFT_OUT, sometimes
 from nerf3d.models.token_transformer import (
-    LEFT_OUT,
     Masked,
     MaskedTransformer,
     Raster,
     RasterTransformer,
     _Block,
-    _sometimes,
 )
 
 SMALL = [Raster(width=32, layers=2, heads=2), Masked(width=32, layers=2, heads=2, rounds=4)]
@@ -188,11 +187,11 @@ def test_the_loss_of_one_who_knows_nothing_is_that_of_guessing(config) -> None:
 
 
 def test_conditions_are_left_out_now_and_then() -> None:
-    told = _sometimes(torch.ones(4000, 3), rng())
+    told = sometimes(torch.ones(4000, 3), rng())
     assert told is not None
     assert torch.equal(told.isnan().any(1), told.isnan().all(1))
     assert float(told.isnan().float().mean()) == pytest.approx(LEFT_OUT, abs=0.015)
-    assert _sometimes(None, rng()) is None
+    assert sometimes(None, rng()) is None
 
 
 @pytest.mark.parametrize("config", SMALL)

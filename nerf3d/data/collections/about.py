@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from jaxtyping import Int64
+from torch import Tensor
 
 from nerf3d.core import Box, Cameras
 from nerf3d.data.collections.collection import Collection
@@ -29,8 +31,16 @@ class About:
 
     @staticmethod
     def of(collection: Collection) -> "About":
-        some = torch.linspace(0, len(collection) - 1, min(CAMERAS, len(collection))).round().long()
-        return About(collection.cameras[some], tight_box(collection), collection.kinds, collection.scenes)
+        some = collection.cameras[_evenly(len(collection), CAMERAS)]
+        return About(some, tight_box(collection), collection.kinds, collection.scenes)
+
+    def views(self, count: int) -> Cameras:
+        """So many of the cameras at most, evenly chosen."""
+        return self.cameras[_evenly(len(self.cameras), count)]
+
+
+def _evenly(count: int, most: int) -> Int64[Tensor, "n"]:
+    return torch.linspace(0, count - 1, min(most, count)).round().long()
 
 
 def write_about(about: About, file: Path) -> None:

@@ -14,10 +14,9 @@ from nerf3d.core import Box, Group, Update
 from nerf3d.data.collections.collection import Collection
 from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.latent_flow import LatentFlow
-from nerf3d.render.render import render
 from nerf3d.render.stratified import Stratified
-from nerf3d.tasks.generate.kinds import kinds_of, one_kind
-from nerf3d.tasks.generate.looks import Gallery
+from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
+from nerf3d.tasks.generate.looks import Gallery, difference
 from nerf3d.tasks.generate.recipe import DiffAE
 
 ENCODED = 256
@@ -37,8 +36,8 @@ class Objects(nn.Module):
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n code"]:
-        told = None if kind is None else one_kind(self.kinds, kind, count)
-        return self.flow.sample(count, rng, told, truncation=truncation)
+        condition = None if kind is None else one_kind(self.kinds, kind, count)
+        return self.flow.sample(count, rng, condition, truncation=truncation)
 
     def fields(self, codes: Float[Tensor, "n code"]) -> list[TriPlane]:
         return self.autoencoder.fields(codes)
@@ -56,9 +55,8 @@ class AutoencoderTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
-        kinds = kinds_of(collection)
-        self.maker = Objects(recipe, box, kinds, rng)
-        self.kind = torch.tensor([kinds.index(c) if c else -1 for c in collection.captions])
+        self.maker = Objects(recipe, box, collection.kinds, rng)
+        self.kind = kind_numbers(collection)
         self.helpers = nn.Module()  # none
         # Not kept by checkpoints: the encoder stays as it is once there are codes, so that they can be read anew.
         self.register_buffer("codes", torch.zeros(0, recipe.model.encoder.code), persistent=False)
@@ -78,21 +76,22 @@ class AutoencoderTask(nn.Module):
             self.codes = self.encode_all()
             self.maker.flow.learn_scale(self.codes)
         pick = torch.randint(len(self.codes), (self.recipe.flow.batch,), generator=rng)
-        yield Update("flow", {"flow": self.maker.flow.loss(self.codes[pick], self._told(pick), rng)})
+        yield Update(
+            "flow",
+            {
+                "flow": self.maker.flow.loss(
+                    self.codes[pick], told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds), rng
+                )
+            },
+        )
 
     def _reconstruct(self, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
         chosen = self.gallery.objects(looks.objects, rng)
         views = [self.gallery.views(scene, 1 + looks.views, rng) for scene in chosen]
         codes = model.encoder(self.gallery.pictures(torch.stack([v[0] for v in views])))
-        color, opacity = codes.new_zeros(()), codes.new_zeros(())
-        for field, seen in zip(model.fields(codes), views, strict=True):
-            glance = self.gallery.glance(seen[1:] if len(seen) > 1 else seen, looks, rng)
-            sky = torch.rand(3, generator=rng)
-            out = render(field, glance.rays, self.maker.sampler, sky, rng)
-            truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
-            color = color + (out.color - truth).square().mean() / looks.objects
-            opacity = opacity + (out.opacity - alpha).square().mean() / looks.objects
+        others = (seen[1:] if len(seen) > 1 else seen for seen in views)
+        color, opacity = difference(model.fields(codes), others, self.gallery, looks, self.maker.sampler, rng)
         found = {"color": color, "opacity": self.recipe.opacity_weight * opacity}
         found["code"] = self.recipe.code_weight * codes.square().mean()
         return Update("autoencoder", found, {"psnr": -10 * float(color.detach().clamp_min(1e-10).log10())})
@@ -102,11 +101,3 @@ class AutoencoderTask(nn.Module):
         """A code for every picture of the collection."""
         everything = torch.arange(len(self.gallery.collection))
         return torch.cat([self.maker.autoencoder.encoder(self.gallery.pictures(p)) for p in everything.split(ENCODED)])
-
-    def _told(self, pictures: Tensor) -> Float[Tensor, "b kinds"] | None:
-        """Which kind each picture's object is, as one 1 among zeros; NaN where nobody said."""
-        if not self.maker.kinds:
-            return None
-        kind = self.kind[self.gallery.collection.scene[pictures]]
-        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.maker.kinds)).float()
-        return torch.where((kind >= 0)[:, None], told, torch.nan)

@@ -1,5 +1,6 @@
 """Looking at objects of a collection: some rays through some of its pictures, and whole pictures of a field."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -82,3 +83,25 @@ def picture(
     """What one camera sees of a field: colours over black and opacity. Gradients flow into the field."""
     out = render(field, cameras.rays(index), sampler, rng=rng)
     return torch.cat([out.color, out.opacity[:, None]], 1).reshape(cameras.height, cameras.width, 4)
+
+
+def difference(
+    fields: Sequence[Field],
+    views: Iterable[Int64[Tensor, "v"]],
+    gallery: Gallery,
+    looks: Looks,
+    sampler: Sampler,
+    rng: torch.Generator,
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """How far objects are from their pictures along some rays through their `views`: in colours, over a random sky, and in
+    opacity. Both are mean squares over all rays of all objects.
+    """
+    colors, opacities = [], []
+    for field, seen in zip(fields, views, strict=True):
+        glance = gallery.glance(seen, looks, rng)
+        sky = torch.rand(3, generator=rng)
+        out = render(field, glance.rays, sampler, sky, rng)
+        truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
+        colors.append((out.color - truth).square().mean())
+        opacities.append((out.opacity - alpha).square().mean())
+    return torch.stack(colors).mean(), torch.stack(opacities).mean()

@@ -18,7 +18,7 @@ from nerf3d.data.collections.collection import Collection
 from nerf3d.models.plane_codes import bounded, unbounded
 from nerf3d.tasks.generate.kinds import one_kind
 from nerf3d.tasks.generate.looks import Gallery
-from nerf3d.tasks.generate.ssdnerf import PlaneObjects, difference
+from nerf3d.tasks.generate.ssdnerf import PlaneObjects, losses_of
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def reconstruct(
     told = None if kind is None else one_kind(maker.kinds, kind, len(scenes))
 
     def judge(planes: Tensor) -> Tensor:
-        return torch.stack(list(difference(maker, planes, gallery, scenes, rng).values())).sum()
+        return torch.stack(list(losses_of(maker, planes, gallery, scenes, rng).values())).sum()
 
     guided = maker.diffusion.sample(len(scenes), rng, told, steps=how.steps, judge=judge, strength=how.strength)
     bound = maker.recipe.planes.bound

@@ -25,10 +25,9 @@ from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
 from nerf3d.models.plane_codes import bounded
 from nerf3d.models.plane_diffusion import PlaneDiffusion
-from nerf3d.render.render import render
 from nerf3d.render.stratified import Stratified
-from nerf3d.tasks.generate.kinds import kinds_of, one_kind
-from nerf3d.tasks.generate.looks import Gallery
+from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
+from nerf3d.tasks.generate.looks import Gallery, difference
 from nerf3d.tasks.generate.recipe import SSDNeRF
 
 
@@ -45,8 +44,8 @@ class PlaneObjects(nn.Module):
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n 3 c r r"]:
-        told = None if kind is None else one_kind(self.kinds, kind, count)
-        return self.diffusion.sample(count, rng, told, truncation=truncation)
+        condition = None if kind is None else one_kind(self.kinds, kind, count)
+        return self.diffusion.sample(count, rng, condition, truncation=truncation)
 
     def fields(self, codes: Float[Tensor, "n 3 c r r"]) -> list[TriPlane]:
         if codes.shape[1:] != self.recipe.planes.shape:
@@ -68,9 +67,8 @@ class SSDNeRFTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
-        kinds = kinds_of(collection)
-        self.maker = PlaneObjects(recipe, box, kinds, rng)
-        self.kind = torch.tensor([kinds.index(c) if c else -1 for c in collection.captions])
+        self.maker = PlaneObjects(recipe, box, collection.kinds, rng)
+        self.kind = kind_numbers(collection)
         self.codes = recipe.planes.build(collection.scenes)
         self.helpers = nn.ModuleDict({"codes": self.codes})
 
@@ -95,7 +93,8 @@ class SSDNeRFTask(nn.Module):
         yield Update("decoder", losses, {"psnr": -10 * float(losses["color"].detach().clamp_min(1e-10).log10())})
         self.maker.diffusion.track(self.codes(scenes))
         again = self.codes.raw_of(scenes)
-        prior = self.maker.diffusion.loss(bounded(again, recipe.planes.bound), self._told(scenes), rng)
+        condition = told(self.kind[scenes], self.maker.kinds)
+        prior = self.maker.diffusion.loss(bounded(again, recipe.planes.bound), condition, rng)
         yield Update("denoiser", {"prior": prior})
         if raw.grad is None or again.grad is None:
             return  # nobody asked for gradients
@@ -107,23 +106,16 @@ class SSDNeRFTask(nn.Module):
             self.codes.step(scenes, slope + weight * again.grad, rate)
 
     def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
-        return difference(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)
+        return losses_of(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)
 
     def _lesson(self, seen: Sequence[int], rng: torch.Generator) -> Update:
         """The denoiser's alone, from codes that stay as they are."""
         pick = [seen[i] for i in torch.randint(len(seen), (self.recipe.batch,), generator=rng).tolist()]
-        return Update("denoiser", {"prior": self.maker.diffusion.loss(self.codes(pick), self._told(pick), rng)})
-
-    def _told(self, scenes: Sequence[int]) -> Float[Tensor, "b kinds"] | None:
-        """Which kind each object is, as one 1 among zeros; NaN where nobody said."""
-        if not self.maker.kinds:
-            return None
-        kind = self.kind[list(scenes)]
-        told = torch.nn.functional.one_hot(kind.clamp_min(0), len(self.maker.kinds)).float()
-        return torch.where((kind >= 0)[:, None], told, torch.nan)
+        condition = told(self.kind[pick], self.maker.kinds)
+        return Update("denoiser", {"prior": self.maker.diffusion.loss(self.codes(pick), condition, rng)})
 
 
-def difference(
+def losses_of(
     maker: PlaneObjects,
     codes: Float[Tensor, "n 3 c r r"],
     gallery: Gallery,
@@ -131,13 +123,7 @@ def difference(
     rng: torch.Generator,
 ) -> dict[str, Tensor]:
     """How far objects are from their pictures along some rays: mean squares, of colours over a random sky and of opacity."""
-    recipe = maker.recipe
-    color, opacity = codes.new_zeros(()), codes.new_zeros(())
-    for field, scene in zip(maker.fields(codes), scenes, strict=True):
-        glance = gallery.glance(gallery.views(scene, recipe.looks.views, rng), recipe.looks, rng)
-        sky = torch.rand(3, generator=rng)
-        out = render(field, glance.rays, maker.sampler, sky, rng)
-        truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
-        color = color + (out.color - truth).square().mean() / len(scenes)
-        opacity = opacity + (out.opacity - alpha).square().mean() / len(scenes)
-    return {"color": color, "opacity": recipe.opacity_weight * opacity}
+    looks = maker.recipe.looks
+    views = (gallery.views(scene, looks.views, rng) for scene in scenes)
+    color, opacity = difference(maker.fields(codes), views, gallery, looks, maker.sampler, rng)
+    return {"color": color, "opacity": maker.recipe.opacity_weight * opacity}

@@ -17,10 +17,9 @@ from nerf3d.data.collections.collection import Collection
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.codebook import perplexity, shares
-from nerf3d.render.render import render
 from nerf3d.render.stratified import Stratified
-from nerf3d.tasks.generate.kinds import kinds_of, one_kind
-from nerf3d.tasks.generate.looks import Gallery
+from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
+from nerf3d.tasks.generate.looks import Gallery, difference
 from nerf3d.tasks.generate.recipe import VQAR
 
 ENCODED = 256
@@ -55,15 +54,8 @@ class TokenObjects(nn.Module):
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n tokens d"]:
         any_kind = self.shares.multinomial(count, replacement=True, generator=rng)
-        told = self.told(any_kind) if kind is None else one_kind(self.kinds, kind, count)
-        return self.autoencoder.latents(self.transformer.sample(count, rng, told, temperature=truncation))
-
-    def told(self, kind: Int64[Tensor, "n"]) -> Float[Tensor, "n kinds"] | None:
-        """The transformer's condition for kinds by their numbers: one 1 among zeros, NaN for the number after the last."""
-        if not self.kinds:
-            return None
-        row = torch.eye(1 + len(self.kinds))[kind, :-1]
-        return torch.where((kind < len(self.kinds))[:, None], row, torch.nan)
+        condition = told(any_kind, self.kinds) if kind is None else one_kind(self.kinds, kind, count)
+        return self.autoencoder.latents(self.transformer.sample(count, rng, condition, temperature=truncation))
 
     def fields(self, codes: Float[Tensor, "n tokens d"]) -> list[TriPlane]:
         return self.autoencoder.fields(codes)
@@ -89,9 +81,9 @@ class TokenObjects(nn.Module):
                 "whether it is to be kept"
             )
         keep = keep.expand(len(codes), -1)
-        told = None if kind is None else one_kind(self.kinds, kind, len(codes))
+        condition = None if kind is None else one_kind(self.kinds, kind, len(codes))
         given = self.autoencoder.nearest(codes.detach())
-        found = self.transformer.complete(given, keep, rng, told, temperature=truncation)
+        found = self.transformer.complete(given, keep, rng, condition, temperature=truncation)
         return torch.where(keep[..., None], codes, self.autoencoder.latents(found))
 
 
@@ -104,10 +96,9 @@ class TokenTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
-        kinds = kinds_of(collection)
-        self.maker = TokenObjects(recipe, box, kinds, rng)
-        self.kind = torch.tensor([kinds.index(c) if c else len(kinds) for c in collection.captions])
-        self.maker.shares.copy_(shares(self.kind, 1 + len(kinds)))
+        self.maker = TokenObjects(recipe, box, collection.kinds, rng)
+        self.kind = kind_numbers(collection)
+        self.maker.shares.copy_(shares(self.kind, 1 + len(collection.kinds)))
         self.helpers = nn.Module()  # none
         # Not kept by checkpoints: the autoencoder stays as it is once there are tokens, so that they can be read anew.
         nothing = torch.zeros(0, recipe.model.tokens, dtype=torch.int64)
@@ -127,8 +118,8 @@ class TokenTask(nn.Module):
         if len(self.tokens) == 0:
             self.tokens = self.read_all()
         pick = torch.randint(len(self.tokens), (self.recipe.batch,), generator=rng)
-        told = self.maker.told(self.kind[self.gallery.collection.scene[pick]])
-        loss = self.maker.transformer.loss(self.tokens[pick], told, rng)
+        condition = told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds)
+        loss = self.maker.transformer.loss(self.tokens[pick], condition, rng)
         yield Update("transformer", {"tokens": loss}, self.usage())
 
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
@@ -136,14 +127,8 @@ class TokenTask(nn.Module):
         chosen = self.gallery.objects(looks.objects, rng)
         views = [self.gallery.views(scene, 1 + looks.views, rng) for scene in chosen]
         codes = model.learn(self.gallery.pictures(torch.stack([v[0] for v in views])), progress, rng)
-        color, opacity = codes.loss.new_zeros(()), codes.loss.new_zeros(())
-        for field, seen in zip(model.fields(codes.values), views, strict=True):
-            glance = self.gallery.glance(seen[1:] if len(seen) > 1 else seen, looks, rng)
-            sky = torch.rand(3, generator=rng)
-            out = render(field, glance.rays, self.maker.sampler, sky, rng)
-            truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
-            color = color + (out.color - truth).square().mean() / looks.objects
-            opacity = opacity + (out.opacity - alpha).square().mean() / looks.objects
+        others = (seen[1:] if len(seen) > 1 else seen for seen in views)
+        color, opacity = difference(model.fields(codes.values), others, self.gallery, looks, self.maker.sampler, rng)
         found = {"color": color, "opacity": self.recipe.opacity_weight * opacity, "codebook": codes.loss}
         psnr = -10 * float(color.detach().clamp_min(1e-10).log10())
         return Update("autoencoder", found, {"psnr": psnr} | model.codebook.usage.figures())

@@ -13,6 +13,7 @@ from nerf3d.data.collections.world import render_collection
 from nerf3d.models.object_autoencoder import ObjectAutoencoderConfig
 from nerf3d.models.picture_encoder import PictureEncoderConfig
 from nerf3d.tasks.generate.autoencoder import AutoencoderTask
+from nerf3d.tasks.generate.kinds import told
 from nerf3d.tasks.generate.looks import Gallery
 from nerf3d.tasks.generate.recipe import DiffAE, Flow, Looks
 
@@ -77,11 +78,12 @@ def test_kinds_are_captions_and_unknown_ones_are_none(cars: Collection) -> None:
     known = replace(cars, captions=("a red car", "", "a blue car", "a red car"))
     task = begun(known)
     assert task.maker.kinds == ("a blue car", "a red car")
-    told = task._told(torch.tensor([0, 6, 12]))
-    assert told is not None
-    assert told[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
-    assert bool(told[1].isnan().all())
-    assert begun(replace(cars, captions=("",) * 4))._told(torch.tensor([0])) is None
+    rows = told(task.kind[task.gallery.collection.scene[[0, 6, 12]]], task.maker.kinds)
+    assert rows is not None
+    assert rows[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert bool(rows[1].isnan().all())
+    nameless = begun(replace(cars, captions=("",) * 4))
+    assert told(nameless.kind[[0]], nameless.maker.kinds) is None
 
 
 def test_a_glance_shows_what_the_pictures_show(cars: Collection) -> None:

@@ -16,6 +16,7 @@ from nerf3d.errors import InputError
 from nerf3d.kernels.adam import Adam
 from nerf3d.models.plane_codes import PlaneCodesConfig
 from nerf3d.models.plane_denoiser import PlaneDenoiserConfig
+from nerf3d.tasks.generate.kinds import told
 from nerf3d.tasks.generate.looks import picture
 from nerf3d.tasks.generate.maker import GenerateTask, Maker
 from nerf3d.tasks.generate.plane_reconstruction import Reconstruction, reconstruct
@@ -192,12 +193,13 @@ def test_codes_are_drawn_and_are_fields(learnt: tuple[SSDNeRFTask, list[Report]]
 def test_kinds_are_captions_and_unknown_ones_are_none(cars: Collection) -> None:
     task = begun(replace(cars, captions=("a red car", "", "a blue car", "a red car")))
     assert task.maker.kinds == ("a blue car", "a red car")
-    told = task._told([3, 1, 2])
-    assert told is not None
-    assert told[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
-    assert bool(told[1].isnan().all())
+    rows = told(task.kind[[3, 1, 2]], task.maker.kinds)
+    assert rows is not None
+    assert rows[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert bool(rows[1].isnan().all())
     assert task.maker.draw(2, rng(), kind="a red car").shape == (2, *SHAPE)
-    assert begun(replace(cars, captions=("",) * 4))._told([0]) is None
+    nameless = begun(replace(cars, captions=("",) * 4))
+    assert told(nameless.kind[[0]], nameless.maker.kinds) is None
 
 
 def error(maker: PlaneObjects, codes: torch.Tensor, cars: Collection) -> float:

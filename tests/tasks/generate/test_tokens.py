@@ -15,6 +15,7 @@ from nerf3d.models.codebook import Gumbel, Nearest
 from nerf3d.models.token_transformer import Masked, Raster
 from nerf3d.models.vq_autoencoder import VQAutoencoderConfig
 from nerf3d.plain import from_plain, to_plain
+from nerf3d.tasks.generate.kinds import told
 from nerf3d.tasks.generate.maker import GenerateTask, Maker
 from nerf3d.tasks.generate.recipe import VQAR, Looks
 from nerf3d.tasks.generate.tokens import TokenObjects, TokenTask
@@ -142,15 +143,15 @@ def test_kinds_are_captions_and_unknown_ones_are_none(cars: Collection) -> None:
     maker = begun(replace(cars, captions=("a red car", "", "a blue car", "a red car"))).maker
     assert maker.kinds == ("a blue car", "a red car")
     assert maker.shares.tolist() == [0.25, 0.5, 0.25]
-    told = maker.told(torch.tensor([1, 2, 0]))
-    assert told is not None
-    assert told[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
-    assert bool(told[1].isnan().all())
+    rows = told(torch.tensor([1, 2, 0]), maker.kinds)
+    assert rows is not None
+    assert rows[[0, 2]].tolist() == [[0.0, 1.0], [1.0, 0.0]]
+    assert bool(rows[1].isnan().all())
     assert maker.draw(2, rng(), kind="a red car").shape == (2, 8, 6)
     with pytest.raises(InputError, match="knows no 'a mug'"):
         maker.draw(2, rng(), kind="a mug")
     nameless = begun(replace(cars, captions=("",) * 4)).maker
-    assert nameless.told(torch.tensor([0])) is None
+    assert told(torch.tensor([0]), nameless.kinds) is None
     assert nameless.draw(2, rng()).shape == (2, 8, 6)
     with pytest.raises(InputError, match="leave the kind away"):
         nameless.draw(2, rng(), kind="a red car")
