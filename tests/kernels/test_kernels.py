@@ -13,6 +13,7 @@ from nerf3d.kernels.backend import using
 from nerf3d.kernels.composite import composite
 from nerf3d.kernels.hash_grid import GridLayout, hash_encode
 from nerf3d.kernels.mlp import mlp
+from nerf3d.kernels.rows import gather, products, scatter
 
 Case = tuple[Callable[..., tuple[Tensor, ...]], list[Tensor]]
 
@@ -55,6 +56,14 @@ def _compositing(stop: float, channels: int) -> Case:
     return lambda s, c: composite(s, c, samples, stop), [density, color]
 
 
+def _rows(channels: int, sums: int) -> Case:
+    """A gather, whose derivatives are the scatter and the products."""
+    rng = torch.Generator().manual_seed(8)
+    index = torch.randint(50, (sums, 4), generator=rng)
+    table, weight = torch.randn(50, channels, generator=rng), torch.rand(sums, 4, generator=rng)
+    return lambda t, w: (gather(t, index, w),), [table, weight]
+
+
 CASES: dict[str, Callable[[], Case]] = {
     "grid, dense and hashed levels": lambda: _grid(GridLayout(4, 2, 12, 4, 64)),
     "grid, four features": lambda: _grid(GridLayout(3, 4, 10, 8, 100)),
@@ -63,6 +72,8 @@ CASES: dict[str, Callable[[], Case]] = {
     "network 31-64-64-3": lambda: _network((31, 64, 64, 3), 2049),
     "network of odd widths": lambda: _network((5, 7, 9, 2), 130),
     "network of one layer, one point": lambda: _network((6, 5), 1),
+    "rows of a table": lambda: _rows(16, 3000),
+    "rows of an odd table": lambda: _rows(3, 513),
     "compositing": lambda: _compositing(0.0, 3),
     "compositing, early termination": lambda: _compositing(0.05, 5),
 }
@@ -176,6 +187,15 @@ def test_encoding_survives_anything() -> None:
     bad = torch.tensor([[torch.nan, 0.5, 2.0], [torch.inf, -torch.inf, 1e30], [-1e30, 1.0, 0.0]])
     with using("numba"):
         assert bool(hash_encode(bad, table, layout).isfinite().all())
+
+
+def test_rows_survive_anything() -> None:
+    """A row far outside, as a position that is not a number has one, reaches no memory that is not the table's."""
+    index = torch.tensor([[torch.iinfo(torch.int64).min, 1], [0, torch.iinfo(torch.int64).max]])
+    with using("numba"):
+        assert scatter(torch.ones(2, 2), index, torch.ones(2, 2), 3).tolist() == [[2.0, 2.0], [1.0, 1.0], [1.0, 1.0]]
+        found = products(torch.tensor([[1.0], [2.0], [4.0]]), index, torch.ones(2, 1))
+        assert found.tolist() == [[1.0, 2.0], [1.0, 4.0]]
 
 
 @pytest.mark.parametrize("name", ["numba", "torch"])
