@@ -19,6 +19,8 @@ class NotANumber(InputError):
     """A loss is not a number; the parameters still are."""
 
 
+SECOND_BETA = 0.99
+"""Adam's: how long the mean of the squared gradients remembers."""
 MakeOptimizer = Callable[[list[dict[str, Any]]], torch.optim.Optimizer]
 
 
@@ -131,7 +133,9 @@ def _now(weight: float | Schedule, progress: float) -> float:
 
 
 def _as_dicts(groups: list[Group]) -> list[dict[str, Any]]:
-    return [{"params": group.parameters, "lr": group.rate(0.0)} for group in groups]
+    return [
+        {"params": group.parameters, "lr": group.rate(0.0), "betas": (group.momentum, SECOND_BETA)} for group in groups
+    ]
 
 
 def _follow(optimizer: torch.optim.Optimizer, groups: list[Group]) -> None:

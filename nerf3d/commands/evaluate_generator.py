@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.evaluate_edits import evaluate_edits
+from nerf3d.commands.evaluate_tokens import evaluate_tokens
 from nerf3d.commands.turntable import circle
 from nerf3d.console import tracked
 from nerf3d.core import Cameras
@@ -52,6 +53,7 @@ class GeneratorEvaluation:
     view of a drawn object is found again in another, `reprojection_real` the same of true ones. `psnr_input` and
     `psnr_unseen` are those of held-out objects that were inverted from one picture. `edits_right` is the share of drawn
     objects that were asked for another colour and are taken for it, `edits_outline` how far their silhouettes overlap.
+    `tokens_used` and `completion_lost` are there for models of tokens (see `evaluate_tokens`).
     """
 
     step: int
@@ -76,6 +78,8 @@ class GeneratorEvaluation:
     seconds_per_inversion: float
     edits_right: float | None
     edits_outline: float | None
+    tokens_used: float | None
+    completion_lost: float | None
 
 
 def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
@@ -102,6 +106,7 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
     again = _reprojections(model, held_out, rng)
     inversions = _inversions(model, held_out, rng)
     edits = evaluate_edits(model, evaluator, rng)
+    tokens = evaluate_tokens(model, collection, held_out, rng)
     result = GeneratorEvaluation(
         step=model.step,
         features=f"{EVALUATOR.name} ({truth.shape[1]} numbers, the program's own)",
@@ -125,6 +130,8 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
         seconds_per_inversion=inversions.seconds,
         edits_right=None if edits is None else edits.right,
         edits_outline=None if edits is None else edits.outline,
+        tokens_used=None if tokens is None else tokens.used,
+        completion_lost=None if tokens is None else tokens.lost,
     )
     write_json(model.run.folder / "metrics.json", asdict(result))
     shown = [*real[: SHEET // 2], *on_white(drawn)[:SHEET]]
@@ -166,6 +173,9 @@ def table(result: GeneratorEvaluation) -> str:
                 f"{100 * result.edits_right:.0f} % right, silhouettes overlap {result.edits_outline:.2f}",
             )
         )
+    if result.tokens_used is not None:
+        lost = f"the given half loses {result.completion_lost:.2f} dB where the other is drawn anew"
+        rows.append(("tokens", f"{100 * result.tokens_used:.0f} % of the codebook are used; {lost}"))
     if result.empty:
         rows.append(("empty", f"{result.empty} of {result.objects} drawn objects show nothing"))
     return "\n".join(f"{name:20} {value}" for name, value in rows)

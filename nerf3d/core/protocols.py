@@ -61,6 +61,8 @@ class Group:
 
     parameters: list[nn.Parameter]
     rate: Schedule
+    momentum: float = 0.9
+    """Adam's first beta. 0 where two players chase each other: momentum would carry each past where the other has been."""
 
 
 @runtime_checkable

@@ -37,6 +37,8 @@ class TriPlaneGeneratorConfig:
     """Of the backbone at 4 x 4, 8 x 8 and so on: as many as the planes' resolution takes."""
     plane_features: int = 32
     decoder_width: int = 64
+    styled_decoder: bool = False
+    """Whether the code also bends the network that reads the planes. EG3D's does not; a small one keeps its colours by it."""
     color_channels: int = 32
     """What the field answers beside the density: 3 are colors, the others features for an upsampler."""
     pose: int = 25
@@ -75,7 +77,10 @@ class TriPlaneGenerator(nn.Module):
         condition = config.pose + config.label
         self.mapping = MappingNetwork(config.z, condition, config.w, config.mapping_layers, rng, config.mapping_rate)
         self.synthesis = Synthesis(config.channels, 3 * config.plane_features, config.w, config.noise, rng)
-        self.decoder = TriPlaneDecoder(box, config.plane_features, config.decoder_width, config.color_channels, rng)
+        style = config.w if config.styled_decoder else 0
+        self.decoder = TriPlaneDecoder(
+            box, config.plane_features, config.decoder_width, config.color_channels, rng, style=style
+        )
 
     @property
     def layers(self) -> int:
@@ -86,7 +91,14 @@ class TriPlaneGenerator(nn.Module):
         self, w: Float[Tensor, "w"] | Float[Tensor, "layers w"], rng: torch.Generator | None = None
     ) -> TriPlane:
         """The scene of one code, or of one code per layer."""
-        return self.decoder(self.planes(w[None], rng)[0])
+        return self.fields(w[None], rng)[0]
+
+    def fields(
+        self, w: Float[Tensor, "b w"] | Float[Tensor, "b layers w"], rng: torch.Generator | None = None
+    ) -> list[TriPlane]:
+        """The scenes of many codes at once; what bends the decoder, where anything does, is the last layer's code."""
+        styles = (w if w.dim() == 2 else w[:, -1]) if self.config.styled_decoder else [None] * len(w)
+        return [self.decoder(each, style) for each, style in zip(self.planes(w, rng), styles, strict=True)]
 
     def planes(
         self, w: Float[Tensor, "b w"] | Float[Tensor, "b layers w"], rng: torch.Generator | None = None

@@ -23,7 +23,7 @@ class ObjectAutoencoderConfig:
     """The defaults: pictures of 32 x 32, planes of 32 x 32 with 16 features each."""
 
     encoder: PictureEncoderConfig = PictureEncoderConfig()
-    channels: tuple[int, ...] = (128, 128, 64, 64)
+    channels: tuple[int, ...] = (128, 96, 64, 32)
     """Of the backbone at 4 x 4, 8 x 8 and so on: as many as the planes' resolution takes."""
     plane_features: int = 16
     decoder_width: int = 32
@@ -52,7 +52,7 @@ class ObjectAutoencoder(nn.Module):
         self.config = config
         code = config.encoder.code
         self.encoder = config.encoder.build(rng)
-        self.synthesis = Synthesis(config.channels, 3 * config.plane_features, code, False, rng)
+        self.synthesis = Synthesis(config.channels, 3 * config.plane_features, code, False, rng, from_code=True)
         self.decoder = TriPlaneDecoder(box, config.plane_features, config.decoder_width, 3, rng, style=code)
 
     def field(self, code: Float[Tensor, "code"]) -> TriPlane:

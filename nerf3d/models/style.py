@@ -189,11 +189,25 @@ class Synthesis(nn.Module):
     shares its w with the convolution after it: 2 codes per resolution, `layers` in all.
     """
 
-    def __init__(self, channels: tuple[int, ...], outputs: int, w: int, noise: bool, rng: torch.Generator) -> None:
-        """`channels` of the features at 4 x 4, 8 x 8 and so on; `outputs` of what comes out, at the last of them."""
+    def __init__(
+        self,
+        channels: tuple[int, ...],
+        outputs: int,
+        w: int,
+        noise: bool,
+        rng: torch.Generator,
+        from_code: bool = False,
+    ) -> None:
+        """`channels` of the features at 4 x 4, 8 x 8 and so on; `outputs` of what comes out, at the last of them.
+
+        The coarsest features are a learnt constant, as the paper's, or made `from_code` by one layer: then what differs
+        from object to object in place, not only in kind, need not be brought about by factors alone.
+        """
         super().__init__()
         self.layers = 2 * len(channels)
-        self.constant = nn.Parameter(torch.randn(channels[0], COARSEST, COARSEST, generator=rng))
+        coarsest = (channels[0], COARSEST, COARSEST)
+        self.constant = None if from_code else nn.Parameter(torch.randn(coarsest, generator=rng))
+        self.start = EqualizedLinear(w, math.prod(coarsest), rng) if from_code else None
         convolutions = [StyledConvolution(channels[0], channels[0], w, False, noise, rng)]
         for i, o in zip(channels, channels[1:]):
             convolutions.append(StyledConvolution(i, o, w, True, noise, rng))
@@ -204,7 +218,7 @@ class Synthesis(nn.Module):
     def forward(
         self, w: Float[Tensor, "b layers w"], rng: torch.Generator | None = None
     ) -> Float[Tensor, "b outputs r r"]:
-        x = self.constant.expand(len(w), -1, -1, -1)
+        x = self._coarsest(w[:, 0])
         picture = None
         for layer, convolution in enumerate(self.convolutions):
             x = convolution(x, w[:, layer], rng)
@@ -213,3 +227,9 @@ class Synthesis(nn.Module):
                 picture = part if picture is None else upsample(picture) + part
         assert picture is not None
         return picture
+
+    def _coarsest(self, w: Float[Tensor, "b w"]) -> Float[Tensor, "b c 4 4"]:
+        if self.start is not None:
+            return self.start(w).unflatten(1, (-1, COARSEST, COARSEST))
+        assert self.constant is not None
+        return self.constant.expand(len(w), -1, -1, -1)

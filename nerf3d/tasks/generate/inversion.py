@@ -4,6 +4,8 @@ First the code alone (GAN inversion: Abdal et al., "Image2StyleGAN", 2019, whose
 together: Ko et al., arXiv 2210.07301), from what an encoder reads in the picture or from the usual object. Then the maker's
 weights are tuned around it (Roich et al., "Pivotal Tuning", 2021). From one view alone tuning would flatten the geometry
 into a picture: so it also has to keep what the object looks like from other sides, as it was before (pseudo views).
+
+Where codes are planes, the diffusion that draws them does the first part: see `plane_reconstruction`.
 """
 
 import copy
@@ -15,8 +17,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerf3d.core import Cameras
+from nerf3d.core.spaces import Contracted, Space
+from nerf3d.data.collections.collection import Attributes, Collection
 from nerf3d.tasks.generate.looks import picture
 from nerf3d.tasks.generate.maker import Maker
+from nerf3d.tasks.generate.plane_reconstruction import Reconstruction, reconstruct
+from nerf3d.tasks.generate.ssdnerf import PlaneObjects
 
 DRAWN = 32
 """Codes that are drawn to see how far each of their numbers spreads."""
@@ -59,6 +65,8 @@ def invert(
     """The code whose object looks like `seen` (colours over black and opacity) from camera 0 of `cameras` if it is `known`,
     else from whichever of them, or near it, shows it best.
     """
+    if known and isinstance(maker, PlaneObjects):
+        return _reconstructed(maker, seen, cameras[:1], rng)
     start = maker.read(seen[None])[0].detach()
     spread = spread_of(maker, rng)
     if known:
@@ -71,7 +79,28 @@ def invert(
         _followed(maker, seen, cameras[i : i + 1], start, spread, effort.pose_steps, True, rng, effort) for i in order
     ]
     best = min(tried, key=lambda each: each.error)
+    if isinstance(maker, PlaneObjects):
+        return _reconstructed(maker, seen, best.camera, rng)
     return _followed(maker, seen, best.camera, best.code, spread, effort.steps, True, rng, effort)
+
+
+def _reconstructed(
+    maker: PlaneObjects, seen: Float[Tensor, "h w 4"], camera: Cameras, rng: torch.Generator
+) -> Inverted:
+    """Planes are too many numbers to be found by one picture alone: here the diffusion that knows them is led by it."""
+    code = reconstruct(maker, one_picture(seen, camera, maker.sampler.space), Reconstruction(), rng)[0].detach()
+    with torch.no_grad():
+        error = F.mse_loss(picture(maker.fields(code[None])[0], camera, 0, maker.sampler), seen)
+    return Inverted(code, camera, float(error))
+
+
+def one_picture(seen: Float[Tensor, "h w 4"], camera: Cameras, space: Space) -> Collection:
+    """A collection of one object, of which there is one picture (colours over black and opacity)."""
+    alpha = seen[..., 3:]
+    straight = torch.cat([seen[..., :3] / alpha.clamp_min(1e-6), alpha], -1).clamp(0, 1)
+    pictures = (255 * straight).round().to(torch.uint8)[None]
+    box = space.focus if isinstance(space, Contracted) else space
+    return Collection(pictures, camera, torch.zeros(1, dtype=torch.int64), ("",), box, True, Attributes.unknown(1))
 
 
 def _followed(

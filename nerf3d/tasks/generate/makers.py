@@ -79,7 +79,7 @@ class Planes(nn.Module):
     def fields(
         self, codes: Float[Tensor, "b layers w"], rng: torch.Generator | None = None, noise: float = 0.0
     ) -> list[TriPlane]:
-        return [self.scenes.decoder(planes) for planes in self.scenes.planes(codes, rng)]
+        return self.scenes.fields(codes, rng)
 
 
 @dataclass(frozen=True)

@@ -51,13 +51,14 @@ class DiffAE:
 
     model: ObjectAutoencoderConfig = ObjectAutoencoderConfig()
     flow: Flow = Flow()
-    looks: Looks = Looks()
+    looks: Looks = Looks(objects=12, rays=256)
     settled: float = 0.85
     """From this share of the run on the autoencoder stays as it is, and the flow learns its codes."""
     code_weight: float = 1e-4
     """Of the codes' mean square: it keeps them from growing without end."""
     opacity_weight: float = 0.5
-    rate: Schedule = Decay(2e-3, 2e-4)
+    rate: Schedule = Decay(2e-2, 5e-4)
+    """Ten times what adversaries bear: with 2e-3 the same time leaves objects twice as far from their pictures."""
     warmup: int = 50
     steps: int | None = None
     minutes: float | None = 30.0
@@ -71,15 +72,16 @@ class EG3D:
     generator: TriPlaneGeneratorConfig = TriPlaneGeneratorConfig(
         z=64,
         w=128,
-        channels=(128, 128, 64, 64),
+        channels=(128, 96, 64, 32),
         plane_features=16,
         decoder_width=32,
+        styled_decoder=True,
         color_channels=3,
         pose=0,
         noise=False,
     )
-    critic: CriticConfig = CriticConfig(channels=(128, 128, 64, 32), picture_channels=4, condition=25)
-    reader: PictureEncoderConfig | None = PictureEncoderConfig(channels=(64, 64, 32, 32), code=64)
+    critic: CriticConfig = CriticConfig(channels=(128, 96, 48, 24), picture_channels=4, condition=25)
+    reader: PictureEncoderConfig | None = PictureEncoderConfig(channels=(64, 48, 32, 16), code=64)
     batch: int = 16
     samples: int = 16
     """On each ray, between where it enters the box and where it leaves it."""
@@ -89,7 +91,7 @@ class EG3D:
     raw: Schedule = Constant(64.0)
     """Rows and columns that are rendered for the super-resolution; without one, pictures are rendered at their size."""
     background: Background = "alpha"
-    sharp: float = 0.5
+    sharp: float = 0.4
     """Until this share of the run pictures are compared at half their size (without super-resolution)."""
     blur: Schedule = Constant(0.0)
     """Of all that the critic sees: the standard deviation of a bell, in pixels."""
@@ -98,7 +100,7 @@ class EG3D:
     pose_noise: float = 0.0
     """On the poses that the critic is told, in units of the collection's standard deviations (EG3D's disc_c_noise): where
     poses are exact, a critic that hears them exactly learns by heart which picture belongs to which."""
-    r1: float = 1.0
+    r1: float = 0.1
     r1_every: int = 8
     read: float = 1.0
     """How much it counts that the code can be read from the picture."""
