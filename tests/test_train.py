@@ -86,6 +86,15 @@ def test_schedule_and_warmup() -> None:
     assert float(task.number.detach()) == pytest.approx(-sum(rates))
 
 
+def test_every_group_has_its_own_momentum() -> None:
+    class Two(Slope):
+        def players(self) -> dict[str, list[Group]]:
+            return {"scene": [Group([self.number], self.rate), Group([nn.Parameter(torch.zeros(()))], self.rate, 0.0)]}
+
+    state = begin(Two(Constant(1.0)), torch.Generator(), torch.optim.Adam)
+    assert [group["betas"] for group in state.optimizers["scene"].param_groups] == [(0.9, 0.99), (0.0, 0.99)]
+
+
 def test_losses_are_weighed_and_reported_unweighted() -> None:
     class Two(Slope):
         def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:

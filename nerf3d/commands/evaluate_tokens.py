@@ -1,4 +1,4 @@
-"""Whether a model of tokens uses its whole codebook, and keeps what it was given when it completes: part of `nerf3d gen eval`."""
+"""Whether a model of tokens uses its codebook, and keeps what it was given when it completes: part of `nerf3d gen eval`."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nerf3d.console import tracked
-from nerf3d.core import Field
+from nerf3d.core import Field, Sampler
 from nerf3d.data.collections.collection import Collection
 from nerf3d.render.render import render
 from nerf3d.scenes import Model
@@ -32,7 +32,7 @@ class TokenFigures:
 def evaluate_tokens(
     model: Model, collection: Collection, held_out: Collection, rng: torch.Generator
 ) -> TokenFigures | None:
-    """Of all of the collection's pictures, and of held-out objects whose one half is given. None for a model without tokens."""
+    """Of all of the collection's pictures, and of held-out objects whose one half is given. None without tokens."""
     maker = model.maker
     if not isinstance(maker, TokenObjects):
         return None
@@ -60,7 +60,8 @@ def _lost(maker: TokenObjects, held_out: Collection, rng: torch.Generator) -> fl
         keep = side * (maker.places[:, axis] - middle) > 0
         before, after = (maker.fields(c)[0] for c in (codes, maker.complete(codes, keep, rng)))
         errors = [
-            _errors(maker, (before, after), held_out, int(view), axis, side, float(middle)) for view in views[1:]
+            _errors(maker.sampler, (before, after), held_out, int(view), axis, side, float(middle))
+            for view in views[1:]
         ]
         total = torch.stack(errors).sum(0)
         if float(total[2]) > 0:
@@ -69,12 +70,12 @@ def _lost(maker: TokenObjects, held_out: Collection, rng: torch.Generator) -> fl
 
 
 def _errors(
-    maker: TokenObjects, fields: tuple[Field, Field], pictures: Collection, view: int, axis: int, side: int, middle: float
+    sampler: Sampler, fields: tuple[Field, Field], pictures: Collection, view: int, axis: int, side: int, middle: float
 ) -> Float[Tensor, "3"]:
     """Squared errors before and after, summed over the pixels that show the half that was given, and how many these are."""
     rays = pictures.cameras.rays(view)
     truth = premultiplied(pictures.pictures[view].float() / 255).reshape(-1, 4)[:, :3]
-    one, other = (render(field, rays, maker.sampler) for field in fields)
+    one, other = (render(field, rays, sampler) for field in fields)
     place = (rays.origin + one.depth[:, None] * rays.direction)[:, axis]
     given = (one.opacity > SOLID) & (side * (place - middle) > 0)
     errors = [((out.color - truth) ** 2)[given].sum() for out in (one, other)]

@@ -38,7 +38,7 @@ class TriPlaneGeneratorConfig:
     plane_features: int = 32
     decoder_width: int = 64
     styled_decoder: bool = False
-    """Whether the code also bends the network that reads the planes. EG3D's does not; a small one keeps its colours by it."""
+    """Whether the code also bends the network that reads the planes. EG3D's does not; small ones keep their colours so."""
     color_channels: int = 32
     """What the field answers beside the density: 3 are colors, the others features for an upsampler."""
     pose: int = 25

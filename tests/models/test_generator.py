@@ -1,6 +1,7 @@
 """A generator's scenes: fields of the published shape, decided by code and condition and nothing else."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -47,6 +48,23 @@ def test_a_code_becomes_a_field():
     torch.testing.assert_close(out.density, same.density)
     torch.testing.assert_close(out.color, same.color)
     assert out.color.shape == (40, 3)
+
+
+@torch.no_grad()
+def test_a_styled_decoder_is_bent_by_the_last_layers_code():
+    generator = replace(TINY, styled_decoder=True).build(BOX, rng())
+    w = codes(generator)
+    x, d = points()
+    each = w[:, None].expand(-1, generator.layers, -1).clone()
+    scene = generator.fields(each)[1]
+    torch.testing.assert_close(scene(x, d).color, generator(w[1])(x, d).color)
+    assert scene.bend is not None
+    assert torch.equal(scene.bend, generator.decoder.style_layer(w[1]))
+    each[:, 0] += 1  # the first layer's code changes the planes, but not how they are read
+    other = generator.fields(each)[1]
+    assert torch.equal(other.bend, scene.bend)
+    assert not torch.equal(other.planes, scene.planes)
+    assert TINY.build(BOX, rng()).decoder.style_layer is None
 
 
 @torch.no_grad()

@@ -176,6 +176,19 @@ def test_a_backbones_picture_has_the_size_of_its_last_channels_and_every_layer_i
     torch.testing.assert_close(backbone(w[1:])[0], picture[1])
 
 
+def test_the_coarsest_features_may_come_from_the_code():
+    backbone = Synthesis((8, 6), 5, 7, False, rng(), from_code=True)
+    w = torch.randn(2, 4, 7, generator=rng(1))
+    at_4 = backbone._coarsest(w[:, 0])
+    assert at_4.shape == (2, 8, 4, 4)
+    torch.testing.assert_close(
+        2 * at_4, backbone._coarsest(2 * w[:, 0])
+    )  # no more than one layer, whose bias begins at 0
+    assert backbone(w).shape == (2, 5, 8, 8)
+    assert "constant" not in dict(backbone.named_parameters())
+    assert "start.weight" not in dict(Synthesis((8, 6), 5, 7, False, rng()).named_parameters())
+
+
 def test_a_backbone_has_the_published_number_of_parameters():
     """By formula, which gives the 30,370,060 of StyleGAN2 for 1024 x 1024; built here at an eighth of the width."""
 

@@ -94,6 +94,7 @@ def test_each_player_learns_from_its_own_losses(
     assert not {id(p) for p in players["critic"]} & {id(p) for p in players["generator"]}
     kept = {id(p) for p in task.maker.average.parameters()}
     assert {id(p) for own in players.values() for p in own} | kept == {id(p) for p in task.parameters()}
+    assert all(group.momentum == 0 for groups in task.players().values() for group in groups)
     learnt = {"critic": {"critic", "r1"}, "generator": losses}
     for update in task.step(0, progress, rng()):
         assert set(update.losses) == learnt.pop(update.player)
@@ -103,6 +104,8 @@ def test_each_player_learns_from_its_own_losses(
         assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in own)
         if update.player == "critic":
             assert all(p.grad is None for p in players["generator"])
+        else:
+            assert all(p.grad is None and p.requires_grad for p in players["critic"])
     assert not learnt
 
 

@@ -10,8 +10,8 @@ from nerf3d.core import Box, Cameras, Field, Radiance
 from nerf3d.core.paths import standing
 from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.editing import Push, edit
-from nerf3d.tasks.generate.inversion import Effort, invert, moved, spread_of, tune
-from nerf3d.tasks.generate.looks import picture
+from nerf3d.tasks.generate.inversion import Effort, invert, moved, one_picture, spread_of, tune
+from nerf3d.tasks.generate.looks import picture, premultiplied
 from nerf3d.tasks.generate.maker import Maker
 
 
@@ -140,3 +140,13 @@ def test_a_shared_direction_is_one_for_all() -> None:
     change = edit(maker, codes, greener, cameras, rng(), shared=True, push=Push(steps=15))
     assert torch.equal(change[0], change[1])
     assert float(change[0, 1]) > 0 > float(change[0, 0])
+
+
+def test_a_picture_alone_is_a_collection_of_one() -> None:
+    straight = torch.tensor([[[1.0, 0.4, 0.0, 0.6], [0.2, 0.2, 0.2, 0.0]]])
+    seen = premultiplied(straight)
+    camera = Cameras.pinhole(torch.eye(3, 4)[None], 8.0, 2, 1)
+    one = one_picture(seen, camera, Box.cube(1.0))
+    assert (len(one), one.scenes) == (1, 1)
+    assert one.pictures[0, 0, 0].tolist() == [255, 102, 0, 153]
+    assert one.pictures[0, 0, 1, 3] == 0

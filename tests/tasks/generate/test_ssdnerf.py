@@ -16,8 +16,9 @@ from nerf3d.errors import InputError
 from nerf3d.kernels.adam import Adam
 from nerf3d.models.plane_codes import PlaneCodesConfig
 from nerf3d.models.plane_denoiser import PlaneDenoiserConfig
+from nerf3d.tasks.generate import inversion
 from nerf3d.tasks.generate.kinds import told
-from nerf3d.tasks.generate.looks import picture
+from nerf3d.tasks.generate.looks import picture, premultiplied
 from nerf3d.tasks.generate.maker import GenerateTask, Maker
 from nerf3d.tasks.generate.plane_reconstruction import Reconstruction, reconstruct
 from nerf3d.tasks.generate.recipe import Looks, SSDNeRF
@@ -230,3 +231,20 @@ def test_an_object_is_found_by_its_pictures(learnt: tuple[SSDNeRFTask, list[Repo
     assert off[0] < 0.8 * free
     assert off[1] < 0.8 * off[0]
     assert unlikely[1] < 0.9 * unlikely[0]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_planes_are_inverted_by_their_diffusion(
+    learnt: tuple[SSDNeRFTask, list[Report]], cars: Collection, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One picture of the car that nobody has learnt from: nearer to it than the usual car is."""
+    maker = learnt[0].maker
+    monkeypatch.setattr(inversion, "Reconstruction", lambda: Reconstruction(steps=5, refinements=15))
+    monkeypatch.setattr(inversion, "CANDIDATES", 1)
+    own = torch.nonzero(cars.scene == 3)[:, 0]
+    seen = premultiplied(cars.pictures[own[:1]].float() / 255)
+    found = inversion.invert(maker, seen[0], cars.cameras[own], known, rng(1), inversion.Effort(pose_steps=2))
+    assert found.code.shape == SHAPE
+    with torch.no_grad():
+        usual = picture(maker.fields(maker.read(seen))[0], cars.cameras, int(own[0]), maker.sampler)
+    assert found.error < 0.7 * float((usual - seen[0]).square().mean())
