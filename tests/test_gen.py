@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from nerf3d.cli import main
-from nerf3d.commands import evaluate_edits, fit_generator, invert_picture
+from nerf3d.commands import evaluate_edits, evaluate_inversions, fit_generator, invert_picture
 from nerf3d.commands import evaluate_generator as measure
 from nerf3d.commands.edit_object import meant
 from nerf3d.commands.evaluate_generator import evaluate_generator
@@ -148,7 +148,8 @@ def few(monkeypatch: pytest.MonkeyPatch, brief: None) -> None:
     monkeypatch.setattr(measure, "PAIRS", 2)
     monkeypatch.setattr(measure, "LARGE", 32)
     monkeypatch.setattr(evaluate_edits, "OBJECTS", 2)
-    monkeypatch.setattr(measure, "INVERTED", 2)
+    monkeypatch.setattr(evaluate_inversions, "INVERTED", 2)
+    monkeypatch.setattr(evaluate_inversions, "POSED", 1)
 
 
 def test_a_model_is_measured(model: Path, few: None) -> None:
@@ -156,6 +157,9 @@ def test_a_model_is_measured(model: Path, few: None) -> None:
     assert result.objects == 6
     assert result.distance > 0 < result.floor
     assert result.probe is not None
+    assert result.depth_error is not None
+    assert 0 < result.depth_error < 1
+    assert 0 <= result.pose_error_degrees <= 180
     assert result.edits_outline is not None
     assert 0 < result.edits_outline <= 1
     written = json.loads((model / "metrics.json").read_text())

@@ -2,8 +2,6 @@
 each other.
 """
 
-import math
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -13,6 +11,7 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.evaluate_edits import evaluate_edits
+from nerf3d.commands.evaluate_inversions import evaluate_inversions
 from nerf3d.commands.evaluate_tokens import evaluate_tokens
 from nerf3d.commands.turntable import circle
 from nerf3d.console import tracked
@@ -26,19 +25,16 @@ from nerf3d.files import write_json
 from nerf3d.metrics import sets
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.consistency import Reprojection, reprojection_error
-from nerf3d.metrics.pictures import psnr
 from nerf3d.render.picture import render_picture
 from nerf3d.runs import open_run
 from nerf3d.scenes import Model, load_model, untrained
 from nerf3d.tasks.generate import Maker
-from nerf3d.tasks.generate.inversion import invert
-from nerf3d.tasks.generate.looks import Gallery, on_white, picture, premultiplied
+from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
 
 MOST_OBJECTS, UNTRAINED, COMPARED = 500, 200, 100
 """Drawn objects that are compared with as many real ones; of the model before training; seen from one side."""
 TOGETHER = 50
 SOLID = 0.5
-INVERTED, UNSEEN = 10, 4
 PAIRS, LARGE = 12, 64
 """Objects whose views are held against each other, and the side of those views."""
 SHEET = 32
@@ -51,7 +47,8 @@ class GeneratorEvaluation:
     `diversity_silhouette` are those of drawn objects over the real ones': 1 is right. `probe` is how well a straight line
     reads the body's colour in codes that an encoder made (R^2). `reprojection` is the mean difference of colours where one
     view of a drawn object is found again in another, `reprojection_real` the same of true ones. `psnr_input` and
-    `psnr_unseen` are those of held-out objects that were inverted from one picture. `edits_right` is the share of drawn
+    `psnr_unseen`, `depth_error` and `pose_error_degrees` are those of held-out objects that were inverted from one picture
+    (see `Inversions`). `edits_right` is the share of drawn
     objects that were asked for another colour and are taken for it, `edits_outline` how far their silhouettes overlap.
     `tokens_used` and `completion_lost` are there for models of tokens (see `evaluate_tokens`).
     """
@@ -75,6 +72,8 @@ class GeneratorEvaluation:
     reprojection_real: float | None
     psnr_input: float
     psnr_unseen: float
+    depth_error: float | None
+    pose_error_degrees: float
     seconds_per_inversion: float
     edits_right: float | None
     edits_outline: float | None
@@ -104,7 +103,7 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
     overlap = sets.precision_recall(truth2, seen)
     spread = _diversity(model, collection, drawn, one_each[:half], rng)
     again = _reprojections(model, held_out, rng)
-    inversions = _inversions(model, held_out, rng)
+    inversions = evaluate_inversions(model, held_out, rng)
     edits = evaluate_edits(model, evaluator, rng)
     tokens = evaluate_tokens(model, collection, held_out, rng)
     result = GeneratorEvaluation(
@@ -127,6 +126,8 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
         reprojection_real=None if again.real is None else again.real.color_error,
         psnr_input=inversions.input,
         psnr_unseen=inversions.unseen,
+        depth_error=inversions.depth,
+        pose_error_degrees=inversions.pose,
         seconds_per_inversion=inversions.seconds,
         edits_right=None if edits is None else edits.right,
         edits_outline=None if edits is None else edits.outline,
@@ -146,6 +147,7 @@ def table(result: GeneratorEvaluation) -> str:
         if result.reprojection is None
         else f"{result.reprojection:.3f} where {100 * result.reprojection_share:.0f} % are seen"
     )
+    depth = "" if result.depth_error is None else f"depth {100 * result.depth_error:.1f} % of the box off; "
     real = "" if result.reprojection_real is None else f"; true objects {result.reprojection_real:.3f}"
     rows = [
         (
@@ -165,6 +167,7 @@ def table(result: GeneratorEvaluation) -> str:
             "inversion",
             f"{result.psnr_input:.2f} dB, {result.psnr_unseen:.2f} dB unseen, {result.seconds_per_inversion:.0f} s each",
         ),
+        ("", f"{depth}a camera that is not told is found to {result.pose_error_degrees:.0f} degrees (median)"),
     ]
     if result.edits_right is not None:
         rows.append(
@@ -274,28 +277,3 @@ def _mean(each: list[Reprojection]) -> Reprojection:
     errors = [e.color_error for e in each if e.color_error is not None]
     share = sum(e.share for e in each) / max(len(each), 1)
     return Reprojection(sum(errors) / len(errors) if errors else None, share)
-
-
-@dataclass(frozen=True)
-class _Inversions:
-    input: float
-    unseen: float
-    seconds: float
-
-
-def _inversions(model: Model, held_out: Collection, rng: torch.Generator) -> _Inversions:
-    """Of held-out objects, from one picture each, whose camera is known."""
-    gallery, inputs, unseen, began = Gallery(held_out), [], [], time.perf_counter()
-    count = min(INVERTED, held_out.scenes)
-    for scene in tracked(range(count), "inversions", count):
-        views = gallery.views(scene, 1 + UNSEEN, rng)
-        pictures, cameras = gallery.pictures(views), held_out.cameras[views]
-        found = invert(model.makes, pictures[0], cameras[:1], True, rng)
-        field = model.makes.fields(found.code[None])[0]
-        with torch.no_grad():
-            shown = [on_white(picture(field, cameras, i, model.makes.sampler)) for i in range(len(views))]
-        values = [psnr(a, b) for a, b in zip(shown, on_white(pictures), strict=True)]
-        inputs.append(values[0])
-        unseen += values[1:]
-    mean = sum(unseen) / len(unseen) if unseen else math.nan
-    return _Inversions(sum(inputs) / count, mean, (time.perf_counter() - began) / count)
