@@ -9,13 +9,17 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from nerf3d.ranks import leads
+
 T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False, emoji=False)
 
 
 def say(text: str) -> None:
-    """One line for the person."""
+    """One line for the person; of several processes that train together, one speaks."""
+    if not leads():
+        return
     console.print(text, markup=False, soft_wrap=True)
 
 

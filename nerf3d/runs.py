@@ -21,6 +21,7 @@ from nerf3d.data.capture_file import write_capture
 from nerf3d.data.collections.about import About, write_about
 from nerf3d.data.portrait.likeness import Likeness, write_likeness
 from nerf3d.errors import InputError
+from nerf3d.ranks import leads
 from nerf3d.tasks.avatar import Avatar
 from nerf3d.tasks.fit import Fit
 from nerf3d.tasks.generate import Generate, Made
@@ -59,7 +60,9 @@ class Run:
 
 
 def check_new(folder: Path) -> None:
-    """InputError unless the folder is empty or does not exist yet."""
+    """InputError unless the folder is empty or does not exist yet. Of several processes, the one that writes asks."""
+    if not leads():
+        return
     try:
         if (folder / CONFIG).exists():
             raise InputError(
@@ -78,6 +81,8 @@ def begin_run(folder: Path, config: RunConfig, found: Found | None = None) -> Ru
     InputError where there is a run already, or where the folder cannot be written.
     """
     check_new(folder)
+    if not leads():
+        return Run(folder, config)
     there = folder.exists()
     try:
         (folder / "media").mkdir(parents=True)
@@ -117,5 +122,7 @@ def open_run(folder: Path) -> Run:
 def change_recipe(run: Run, recipe: Recipe) -> Run:
     """The same run with another recipe in its configuration, on disk too."""
     config = replace(run.config, recipe=recipe)
+    if not leads():
+        return Run(run.folder, config)
     dump_yaml(to_plain(config), run.folder / CONFIG)
     return Run(run.folder, config)

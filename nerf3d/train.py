@@ -13,6 +13,7 @@ import torch
 from nerf3d.core import Group, Task
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
+from nerf3d.ranks import ALONE, Ranks
 
 
 class NotANumber(InputError):
@@ -88,14 +89,21 @@ def begin(task: Task, rng: torch.Generator, make_optimizer: MakeOptimizer, secon
 
 
 def train(
-    task: Task, state: Progress, budget: Budget, weights: Mapping[str, float | Schedule], warmup: int = 0
+    task: Task,
+    state: Progress,
+    budget: Budget,
+    weights: Mapping[str, float | Schedule],
+    warmup: int = 0,
+    ranks: Ranks = ALONE,
 ) -> Iterator[Report]:
     """Train until the budget is spent, from wherever `state` is, and keep it up to date.
 
     The rates follow each group's schedule over the budget, after rising for `warmup` steps. `weights` are those of the
     losses, by name: numbers, or schedules over the budget; a loss that is not among them counts as it is. One that is not
-    a number ends the run with NotANumber before it can spoil the parameters.
+    a number ends the run with NotANumber before it can spoil the parameters. Where several `ranks` train together, their
+    gradients are averaged, and all end at once.
     """
+    state.seconds = ranks.leaders(state.seconds)
     clock = time.perf_counter() - state.seconds
     while (progress := budget.progress(state.step, state.seconds)) < 1:
         rise = min(1.0, (state.step + 1) / max(warmup, 1))
@@ -111,7 +119,7 @@ def train(
             total = torch.stack(
                 [_now(weights.get(name, 1.0), progress) * loss for name, loss in update.losses.items()]
             ).sum()
-            if not bool(torch.isfinite(total)):
+            if ranks.any(not bool(torch.isfinite(total))):
                 spoilt = [name for name, loss in update.losses.items() if not bool(torch.isfinite(loss))]
                 raise NotANumber(
                     f"training went wrong at step {state.step}: {' and '.join(spoilt) or 'the sum of all losses'} is not "
@@ -119,12 +127,13 @@ def train(
                 )
             optimizer.zero_grad(set_to_none=True)
             total.backward()
+            ranks.average(p for group in groups for p in group.parameters)
             optimizer.step()
             losses |= {name: float(loss.detach()) for name, loss in update.losses.items()}
             figures |= update.figures
             rate = rise * groups[0].rate(progress)
         state.step += 1
-        state.seconds = time.perf_counter() - clock
+        state.seconds = ranks.leaders(time.perf_counter() - clock)
         yield Report(state.step, state.seconds, budget.progress(state.step, state.seconds), losses, figures, rate)
 
 

@@ -18,7 +18,7 @@ LOW = {"core"}
 SCENE = {"core", "kernels"}
 BELOW_TASKS = SCENE | {"fields", "render", "models", "guidance", "data", "export", "metrics"}
 BELOW_TASKS |= {"media", "files", "train", "checkpoint", "config", "plain"}
-BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "scenes", "logs", "console", "doctor", "allocator"}
+BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "scenes", "logs", "console", "ranks", "doctor", "allocator"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "assets": set(),
@@ -28,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "fields": SCENE,
     "render": SCENE,
     "models": SCENE | {"fields"},
+    "ranks": set(),
     "torchvision_repair": set(),
     "guidance": LOW | {"torchvision_repair"},
     "files": set(),
@@ -35,15 +36,15 @@ ALLOWED: dict[str, set[str]] = {
     "data": LOW | {"media"},
     "export": LOW | {"kernels", "media", "files"},  # textures are painted by the rasteriser
     "metrics": LOW | {"torchvision_repair"},
-    "train": LOW,
+    "train": LOW | {"ranks"},
     "checkpoint": LOW,
     "plain": set(),
     "config": {"plain"},
     "doctor": {"kernels"},
     "tasks": BELOW_TASKS,
-    "runs": BELOW_TASKS | {"tasks"},
+    "runs": BELOW_TASKS | {"tasks", "ranks"},
     "scenes": BELOW_TASKS | {"tasks", "runs"},
-    "console": set(),
+    "console": {"ranks"},
     "logs": {"train"},
     "commands": BELOW_COMMANDS,
     "__init__": {"commands", "runs", "scenes"},  # `import nerf3d` is the door to the typed functions

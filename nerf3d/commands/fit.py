@@ -16,6 +16,7 @@ from nerf3d.data.load import load_capture
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
+from nerf3d.ranks import own_device
 from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new
 from nerf3d.scenes import check_same
 from nerf3d.tasks.fit import Fit, FitTask
@@ -88,7 +89,7 @@ def chosen_device(name: str) -> torch.device:
         raise InputError(
             f"there is no device {name!r} here that torch can use; leave --device out, and ask `nerf3d doctor` what there is"
         ) from error
-    return device
+    return own_device(device)
 
 
 def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:

@@ -20,8 +20,9 @@ from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.load import load_collection
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.ranks import check_alone, leads
 from nerf3d.runs import COLLECTION, Run, RunConfig, begin_run, change_recipe, check_new
-from nerf3d.tasks.generate import Generate, GenerateTask, Maker
+from nerf3d.tasks.generate import VQAR, Generate, GenerateTask, Maker, SSDNeRF
 from nerf3d.tasks.generate.build import resolution_of, task_of
 from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
 from nerf3d.tasks.generate.sanity import check_recipe
@@ -153,7 +154,9 @@ def _task(config: RunConfig, learnt: Collection, about: About, device: torch.dev
 
 
 def _train(run: Run, learnt: Collection, every: int | None, device: torch.device, started: float) -> Run:
-    about = read_about(run.folder / COLLECTION)
+    about = read_about(run.folder / COLLECTION) if leads() else About.of(learnt)
+    if isinstance(run.config.recipe, SSDNeRF | VQAR):  # codes and codebooks move without gradients
+        check_alone("a run by this recipe")
     for left in range(STEPS_BACK, -1, -1):
         task = _task(run.config, learnt, about, device)
         try:

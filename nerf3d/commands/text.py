@@ -18,6 +18,7 @@ from nerf3d.console import say
 from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.ranks import check_alone
 from nerf3d.render.picture import render_picture
 from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, open_run
 from nerf3d.tasks.text import Text, TextTask
@@ -57,6 +58,7 @@ def text(
     """
     started = time.perf_counter() if started is None else started
     chip = chosen_device(device)
+    check_alone("a run of a prompt")
     check_numbers(seed, checkpoint_every, 62)
     check_prompt(prompt)
     if resume:

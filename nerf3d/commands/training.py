@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import SIGINT, default_int_handler, getsignal, signal
@@ -21,6 +21,7 @@ from nerf3d.errors import FailedError, InputError, Interrupted
 from nerf3d.kernels.adam import Adam
 from nerf3d.kernels.backend import compiled
 from nerf3d.logs import Logs
+from nerf3d.ranks import Ranks, joined, leads, rank
 from nerf3d.runs import Run, open_run
 from nerf3d.tasks.avatar import Avatar
 from nerf3d.tasks.fit import Fit
@@ -93,9 +94,30 @@ def run_training(
 ) -> Progress:
     """Train from the run's last checkpoint, or from its beginning, until the recipe's budget is spent.
 
-    `kept` are the modules that checkpoints hold beside the loop's own state. Raises Interrupted after Ctrl-C, saved,
+    `kept` are the modules that checkpoints hold beside the loop's own state. Under torchrun all processes train together
+    (see `nerf3d.ranks`), and all but the leader end here: what is made of the run is one process's work.
+
+    Raises Interrupted after Ctrl-C, saved,
     Diverged when a parameter is not a number any more, and FailedError where not even one step was done.
     """
+    with joined(device) as ranks:
+        state = _trained(run, task, kept, weights, checkpoint_every, device, started, watch, ranks)
+    if not leads():
+        raise SystemExit(0)
+    return state
+
+
+def _trained(
+    run: Run,
+    task: Task,
+    kept: Mapping[str, nn.Module],
+    weights: Mapping[str, float | Schedule],
+    checkpoint_every: int | None,
+    device: torch.device,
+    started: float,
+    watch: Watch,
+    ranks: Ranks,
+) -> Progress:
     recipe = run.config.recipe
     assert not isinstance(recipe, Made)
     budget = Budget(recipe.steps, recipe.minutes)
@@ -106,6 +128,10 @@ def run_training(
     if checkpoint is not None:
         restore(objects, checkpoint)
         say(f"going on at step {state.step}, after {state.seconds:.0f} s")
+    for module in kept.values():
+        ranks.share(module)
+    if not leads():  # batches of its own
+        rng.manual_seed(run.config.seed + 2**32 + rank() + (state.step << 8))
     state.seconds += time.perf_counter() - started
     if device.type == "cpu" and not compiled():
         say("compiling the kernels for this machine: half a minute, this once")
@@ -118,23 +144,25 @@ def run_training(
                 f"training went wrong before step {state.step}: a parameter is not a number any more; nothing was saved "
                 f"since the last checkpoint in {run.folder}; begin again with a lower rate or another seed"
             )
-        save(run.folder, state.step, collect(objects))
+        if leads():
+            save(run.folder, state.step, collect(objects))
 
     first: Report | None = None  # what came before it, loading and compiling, says nothing of what is to come
-    with ctrl_c() as pressed, training_bar() as bar, Logs(run.folder, state.step) as logs:
-        for report in train(task, state, budget, weights, recipe.warmup):
+    with ctrl_c() as pressed, training_bar() as bar, _logs(run.folder, state.step) as logs:
+        for report in train(task, state, budget, weights, recipe.warmup, ranks):
             watch.see(report)
             first = first or report
-            bar.show(report.progress, f"step {report.step}  {watch.state()}{_left(first, report)}")
-            logs.add(report)
-            if any(seen < at <= report.progress for at in watch.previews_at):
+            if logs is not None:
+                bar.show(report.progress, f"step {report.step}  {watch.state()}{_left(first, report)}")
+                logs.add(report)
+            if leads() and any(seen < at <= report.progress for at in watch.previews_at):
                 watch.preview(report.step)
             seen = report.progress
-            due = time.perf_counter() - saved > SECONDS_BETWEEN_CHECKPOINTS
+            due = ranks.leaders(time.perf_counter() - saved) > SECONDS_BETWEEN_CHECKPOINTS
             if report.step % checkpoint_every == 0 if checkpoint_every else due:
                 keep()
                 saved = time.perf_counter()
-            if pressed.is_set:
+            if ranks.any(pressed.is_set):
                 keep()
                 raise Interrupted(
                     f"stopped at step {state.step} after {state.seconds:.0f} s, {watch.state()}, and saved; "
@@ -147,6 +175,10 @@ def run_training(
             )
         keep()
     return state
+
+
+def _logs(folder: Path, step: int) -> AbstractContextManager[Logs | None]:
+    return Logs(folder, step) if leads() else nullcontext()
 
 
 def _left(first: Report, now: Report) -> str:

@@ -6,4 +6,6 @@ from nerf3d.tasks.generate.made import Made as Made
 from nerf3d.tasks.generate.maker import GenerateTask as GenerateTask
 from nerf3d.tasks.generate.maker import Maker as Maker
 from nerf3d.tasks.generate.recipe import EG3D as EG3D
+from nerf3d.tasks.generate.recipe import VQAR as VQAR
 from nerf3d.tasks.generate.recipe import DiffAE as DiffAE
+from nerf3d.tasks.generate.recipe import SSDNeRF as SSDNeRF

@@ -1,0 +1,126 @@
+"""Several processes that train one thing, as torchrun starts them: one for every GPU, or several on a CPU.
+
+    torchrun --nproc-per-node 2 -m nerf3d fit photos/ --out runs/mine
+
+Every process, a rank, draws rays (or objects, or pictures) of its own, and before every update their gradients are averaged:
+all ranks hold the same parameters at all times, as if one process had seen a batch so many times larger. Rank 0 leads: its
+clock is the run's, and it alone writes and speaks. Whatever decides how a run goes on (its end, Ctrl-C, a number that is
+lost) is asked of all ranks at once, so that no rank goes on alone. A rank that has died is noticed within `PATIENCE`.
+
+Buffers are not averaged: an occupancy grid is each rank's own, and the leader's is kept.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from nerf3d.errors import FailedError, InputError
+
+PATIENCE = 120.0
+"""Seconds that a rank waits for another."""
+T = TypeVar("T")
+
+
+def count() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def rank() -> int:
+    """Which of them this is."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def leads() -> bool:
+    """Whether this process writes and speaks."""
+    return rank() == 0
+
+
+def check_alone(what: str) -> None:
+    """InputError under torchrun, for what one process has to do by itself."""
+    if count() > 1:
+        raise InputError(f"{what} cannot be shared by several processes; start it without torchrun")
+
+
+def own_device(device: torch.device) -> torch.device:
+    """This rank's own GPU, where GPUs are asked for and more than one process runs."""
+    if device.type != "cuda" or count() == 1:
+        return device
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """What ranks do together. With one alone, nothing. Raises FailedError where another rank does not answer."""
+
+    count: int
+    device: torch.device
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """The mean of all ranks' gradients in the place of each rank's own; a rank without one counts as zero."""
+        if self.count == 1:
+            return
+        learning = [p for p in parameters if p.requires_grad]
+        flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
+        self._sum(flat)
+        for p, part in zip(learning, flat.div_(self.count).split([p.numel() for p in learning]), strict=True):
+            p.grad = part.view_as(p)
+
+    def any(self, here: bool) -> bool:
+        """Whether it is so for any rank."""
+        if self.count == 1:
+            return here
+        return bool(self._sum(torch.tensor([float(here)], device=self.device)) > 0)
+
+    def leaders(self, number: float) -> float:
+        """The number that the leader has."""
+        if self.count == 1:
+            return number
+        mine = torch.tensor([number if leads() else 0.0], dtype=torch.float64, device=self.device)
+        return float(self._sum(mine))
+
+    def share(self, module: nn.Module) -> None:
+        """The leader's parameters and buffers for all."""
+        if self.count == 1:
+            return
+        for tensor in (*module.parameters(), *module.buffers()):
+            self._asked(lambda tensor=tensor: dist.broadcast(tensor.data, 0))  # type: ignore[misc]
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        self._asked(lambda: dist.all_reduce(tensor))
+        return tensor
+
+    def _asked(self, ask: Callable[[], T]) -> T:
+        try:
+            return ask()
+        except RuntimeError as error:  # torch's DistBackendError is one
+            raise FailedError(
+                "another process of this run is gone or does not answer; what was saved can be gone on with (--resume)"
+            ) from error
+
+
+ALONE = Ranks(1, torch.device("cpu"))
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[Ranks]:
+    """All ranks of this run; alone where torchrun started no more than one."""
+    if count() == 1:
+        yield ALONE
+        return
+    began = not dist.is_initialized()
+    if began:
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=timedelta(seconds=PATIENCE))
+    try:
+        yield Ranks(count(), device)
+    finally:
+        if began:
+            dist.destroy_process_group()

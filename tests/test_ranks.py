@@ -1,0 +1,115 @@
+"""Several processes that train one thing: two of them, over gloo, on this machine."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from nerf3d.cli import main
+
+TWO_ON_A_SLOPE = """
+import sys, torch
+from torch import nn
+from nerf3d.core import Group, Update
+from nerf3d.core.schedules import Constant
+from nerf3d.errors import InputError
+from nerf3d.ranks import joined, rank
+from nerf3d.train import Budget, begin, train
+
+class Slope:
+    '''Each rank pulls by what it was told; the second one lets go of `other` altogether.'''
+    def __init__(self):
+        self.number, self.other = (nn.Parameter(torch.zeros(2)) for _ in range(2))
+    def players(self):
+        return {"scene": [Group([self.number, self.other], Constant(1.0))]}
+    def step(self, step, progress, rng):
+        pull = torch.tensor([1.0, 3.0])[rank()]
+        loss = (pull * self.number).sum() + (self.other.sum() if rank() == 0 else 0)
+        yield Update("scene", {"slope": loss if step < 2 or rank() == 0 else loss * float("nan")})
+
+with joined(torch.device("cpu")) as ranks:
+    task = Slope()
+    state = begin(task, torch.Generator(), torch.optim.SGD, seconds=float(rank()))
+    try:
+        for report in train(task, state, Budget(steps=9), {}, ranks=ranks):
+            pass
+    except InputError as error:
+        print(rank(), state.step, task.number.tolist(), task.other.tolist(), round(state.seconds, 6), error)
+"""
+
+ONE_DIES = """
+import torch
+from nerf3d.errors import FailedError
+from nerf3d.ranks import joined, rank
+with joined(torch.device("cpu")) as ranks:
+    if rank() == 1:
+        raise SystemExit("gone")
+    try:
+        ranks.any(False)
+    except FailedError as error:
+        print(error)
+"""
+
+
+def start(command: list[str], count: int = 2) -> list[subprocess.Popen[str]]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    each = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
+    each |= {"NUMBA_NUM_THREADS": "1"}
+    return [
+        subprocess.Popen(
+            command,
+            env=os.environ | each | {"RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(count)
+    ]
+
+
+def test_gradients_are_averaged_and_all_end_at_once() -> None:
+    """Pulls of 1 and 3 move by 2 a step, one of 1 and none by a half; a number that one rank loses ends both."""
+    processes = start([sys.executable, "-c", TWO_ON_A_SLOPE])
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert said[0].startswith("0 2 [-4.0, -4.0] [-1.0, -1.0]")
+    assert said[1].startswith("1 2 [-4.0, -4.0] [-1.0, -1.0]")
+    assert said[0].split()[6] == said[1].split()[6]  # the leader's clock
+    assert "at step 2: slope is not a number" in said[1]
+
+
+def test_nobody_waits_for_ever() -> None:
+    began = time.monotonic()
+    processes = start([sys.executable, "-c", ONE_DIES])
+    said = processes[0].communicate(timeout=60)[0]
+    processes[1].communicate(timeout=60)
+    assert "another process of this run is gone" in said
+    assert time.monotonic() - began < 50
+
+
+def test_two_ranks_fit_one_scene_better_than_one(intact: Path, tmp_path: Path) -> None:
+    """As many steps, twice the rays: the leader writes one run, the other nothing."""
+    from nerf3d.runs import open_run
+    from nerf3d.scenes import load_scene
+
+    command = [sys.executable, "-m", "nerf3d", "fit", str(intact), "--steps", "30"]
+    command += ["--set", "rays=64", "--set", "samples=null", "--set", "field.layout.log2_table_size=10"]
+    pair = start([*command, "--out", str(tmp_path / "two")])
+    said = [process.communicate(timeout=120) for process in pair]
+    assert [process.returncode for process in pair] == [0, 0]
+    assert said[1][1].strip() == ""
+    assert len(list((tmp_path / "two" / "checkpoints").iterdir())) == 1
+    load_scene(open_run(tmp_path / "two"))
+
+
+def test_what_one_process_does_alone_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert main(["text", "a red mug"]) == 2
+    assert "cannot be shared by several processes; start it without torchrun" in capsys.readouterr().err
