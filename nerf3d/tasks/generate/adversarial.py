@@ -30,10 +30,12 @@ from nerf3d.core import Box, Cameras, Field, Group, Update
 from nerf3d.core.schedules import Constant, Schedule
 from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.eg3d import to_numbers
-from nerf3d.models.critic import r1_penalty
+from nerf3d.models.codebook import shares
+from nerf3d.models.critic import CriticConfig, r1_penalty
 from nerf3d.models.generator import swap_poses
+from nerf3d.tasks.generate.kinds import kind_numbers, told
 from nerf3d.tasks.generate.makers import Makers as Makers
-from nerf3d.tasks.generate.makers import upsampler_of
+from nerf3d.tasks.generate.makers import conditions, upsampler_of
 from nerf3d.tasks.generate.recipe import EG3D, GRAF, PiGAN
 from nerf3d.tasks.generate.sights import Parts, seen, shown, sight_of, together
 from nerf3d.tasks.generate.sights import blurred as blurred
@@ -76,14 +78,21 @@ class AdversarialTask(nn.Module):
     """A `core.Task` with two players, who take turns in every step."""
 
     poses: Tensor
+    kind: Tensor
 
     def __init__(self, recipe: EG3D | PiGAN | GRAF, collection: Collection, box: Box, rng: torch.Generator) -> None:
         """Raises InputError for a recipe whose sizes do not fit together."""
         super().__init__()
         self.recipe, self.rules, self.sight = recipe, rules_of(recipe), sight_of(recipe)
         self.collection = collection
-        self.maker = Makers(recipe, box, rng)
-        self.critic = recipe.critic.build(rng)
+        self.maker = Makers(recipe, box, rng, collection.kinds)
+        kinds = len(self.maker.kinds)
+        if kinds:
+            self.maker.shares.copy_(shares(kind_numbers(collection), 1 + kinds))
+        judge = recipe.critic
+        if kinds and isinstance(judge, CriticConfig):
+            judge = replace(judge, condition=judge.condition + kinds)
+        self.critic = judge.build(rng)
         self.reader: nn.Module | None = None
         if recipe.reader is not None:
             code = self.maker.generator.z + (DIRECTION if self.rules.place else 0)
@@ -91,6 +100,7 @@ class AdversarialTask(nn.Module):
         self.helpers = nn.ModuleDict({"critic": self.critic} | ({"reader": self.reader} if self.reader else {}))
         # Not kept by checkpoints: they are the collection's.
         self.register_buffer("poses", to_numbers(collection.cameras), persistent=False)
+        self.register_buffer("kind", kind_numbers(collection)[collection.scene], persistent=False)
         self.maker.pose.copy_(usual_pose(self.poses))
 
     def players(self) -> dict[str, list[Group]]:
@@ -133,14 +143,18 @@ class AdversarialTask(nn.Module):
             found["smooth"] = rules.smooth * rules.smooth_every * self._roughness(fields, rng)
         yield Update("generator", found)
 
-    def told(self, at: Int64[Tensor, "b"], progress: float, rng: torch.Generator) -> Float[Tensor, "b 25"] | None:
-        """What the generator is told of the cameras that will see its objects: some hear of another one's of the batch."""
-        if not self.maker.generator.pose:
-            return None
-        return swap_poses(self.poses[at], self.rules.swap(progress), rng)
+    def told(self, at: Int64[Tensor, "b"], progress: float, rng: torch.Generator) -> Float[Tensor, "b n"] | None:
+        """What the generator is told of the cameras that will see its objects, some of another one's of the batch, and of
+        the objects' kinds.
+        """
+        poses = swap_poses(self.poses[at], self.rules.swap(progress), rng) if self.maker.generator.pose else None
+        return conditions(poses, told(self.kind[at], self.maker.kinds))
 
-    def heard(self, at: Int64[Tensor, "b"], rng: torch.Generator) -> Float[Tensor, "b 25"] | None:
-        """What the critic is told of the cameras, exactly or about."""
+    def heard(self, at: Int64[Tensor, "b"], rng: torch.Generator) -> Float[Tensor, "b n"] | None:
+        """What the critic is told of the cameras, exactly or about, and of kinds."""
+        return conditions(self._poses_about(at, rng), told(self.kind[at], self.maker.kinds))
+
+    def _poses_about(self, at: Int64[Tensor, "b"], rng: torch.Generator) -> Float[Tensor, "b 25"] | None:
         if not self.recipe.critic.condition:
             return None
         poses, share = self.poses[at], self.rules.pose_noise

@@ -41,7 +41,7 @@ def maker_of(recipe: Generate, about: About, rng: torch.Generator) -> nn.Module:
         case VQAR():
             return TokenObjects(recipe, about.box, about.kinds, rng)
         case _:
-            return Makers(recipe, about.box, rng)
+            return Makers(recipe, about.box, rng, about.kinds)
 
 
 def resolution_of(recipe: Generate) -> int | None:

@@ -6,7 +6,7 @@ GRAF's answer as they are; EG3D's tri-planes and their super-resolution do toget
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -22,7 +22,7 @@ from nerf3d.models.pigan import PiGANGenerator
 from nerf3d.models.super_resolution import SuperResolution
 from nerf3d.render.hierarchical import Hierarchical
 from nerf3d.render.stratified import Stratified
-from nerf3d.tasks.generate.kinds import one_kind
+from nerf3d.tasks.generate.kinds import one_kind, told
 from nerf3d.tasks.generate.recipe import EG3D, GRAF, PiGAN
 from nerf3d.tasks.generate.sights import seen
 
@@ -32,13 +32,15 @@ POSE = 25
 
 @runtime_checkable
 class Generator(Protocol):
-    """Makes fields of codes. `z` is how many numbers of chance make a code, `pose` how many of a camera, 0 for none."""
+    """Makes fields of codes. `z` is how many numbers of chance make a code, `pose` how many of a camera, 0 for none; what it
+    is told of the kind, where it is told kinds, comes after that.
+    """
 
     z: int
     pose: int
 
-    def codes(self, z: Float[Tensor, "b z"], pose: Float[Tensor, "b p"] | None = None) -> Float[Tensor, "b *code"]:
-        """Codes of chance and, where the generator is told from where they will be seen, of that."""
+    def codes(self, z: Float[Tensor, "b z"], told: Float[Tensor, "b p"] | None = None) -> Float[Tensor, "b *code"]:
+        """Codes of chance and, where the generator is told from where they will be seen or of what kind, of that."""
         ...
 
     def usual(self) -> Float[Tensor, "*code"]:
@@ -59,16 +61,16 @@ class Generator(Protocol):
 class Planes(nn.Module):
     """EG3D's generator with its super-resolution. A code is w+: one w for each of the backbone's layers."""
 
-    def __init__(self, recipe: EG3D, box: Box, rng: torch.Generator) -> None:
+    def __init__(self, recipe: EG3D, box: Box, rng: torch.Generator, kinds: int = 0) -> None:
         super().__init__()
-        config = recipe.generator
+        config = replace(recipe.generator, label=recipe.generator.label + kinds)
         self.z, self.pose = config.z, config.pose
         self.scenes = config.build(box, rng)
         enlarged = recipe.super_resolution
         self.upsampler = enlarged.build(config.color_channels, config.w, rng) if enlarged is not None else None
 
-    def codes(self, z: Float[Tensor, "b z"], pose: Float[Tensor, "b p"] | None = None) -> Float[Tensor, "b layers w"]:
-        return self.scenes.mapping(z, pose)[:, None].expand(-1, self.scenes.layers, -1)
+    def codes(self, z: Float[Tensor, "b z"], told: Float[Tensor, "b p"] | None = None) -> Float[Tensor, "b layers w"]:
+        return self.scenes.mapping(z, told)[:, None].expand(-1, self.scenes.layers, -1)
 
     def usual(self) -> Float[Tensor, "layers w"]:
         return self.scenes.mapping.mean.expand(self.scenes.layers, -1)
@@ -112,17 +114,23 @@ class Twice:
 class Makers(nn.Module):
     """A `Maker` by the running mean of the generator's weights, beside the generator as it is on the way."""
 
-    kinds: tuple[str, ...] = ()
     pose: Tensor
     """What a generator that is told the pose is told where objects are drawn, to be seen from all sides."""
+    shares: Tensor
+    """How often each kind is drawn where none is asked for, and last objects of none."""
 
-    def __init__(self, recipe: EG3D | PiGAN | GRAF, box: Box, rng: torch.Generator) -> None:
+    def __init__(
+        self, recipe: EG3D | PiGAN | GRAF, box: Box, rng: torch.Generator, kinds: tuple[str, ...] = ()
+    ) -> None:
         super().__init__()
         self.recipe = recipe
+        self.kinds = kinds if isinstance(recipe, EG3D) and recipe.kinds else ()
         self.region = Region(box)
-        self.generator = _generator(recipe, box, rng)
+        self.generator = _generator(recipe, box, rng, len(self.kinds))
         self.average = copy.deepcopy(self.generator).requires_grad_(False)
         self.register_buffer("pose", torch.zeros(POSE))
+        if self.kinds:
+            self.register_buffer("shares", torch.ones(1 + len(self.kinds)))
 
     @property
     def sampler(self) -> Sampler:
@@ -133,10 +141,14 @@ class Makers(nn.Module):
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n *code"]:
+        rows: Tensor | None = None
         if kind is not None:
-            one_kind(self.kinds, kind, count)  # which refuses
+            rows = one_kind(self.kinds, kind, count)  # it refuses kinds that are not known
+        elif self.kinds:
+            rows = told(self.shares.multinomial(count, replacement=True, generator=rng), self.kinds)
+        poses = self.pose.expand(count, -1) if self.average.pose else None
         z = torch.randn(count, self.average.z, generator=rng, device=rng.device).to(self.pose)
-        codes = self.average.codes(z, self.pose.expand(count, -1) if self.average.pose else None)
+        codes = self.average.codes(z, conditions(poses, rows))
         usual = self.average.usual()
         return usual + truncation * (codes - usual)
 
@@ -176,5 +188,17 @@ def upsampler_of(generator: nn.Module) -> SuperResolution | None:
     return generator.upsampler if isinstance(generator, Planes) else None
 
 
-def _generator(recipe: EG3D | PiGAN | GRAF, box: Box, rng: torch.Generator) -> Planes | PiGANGenerator | GRAFGenerator:
-    return Planes(recipe, box, rng) if isinstance(recipe, EG3D) else recipe.generator.build(box, rng)
+def conditions(poses: Float[Tensor, "b p"] | None, kinds: Float[Tensor, "b k"] | None) -> Float[Tensor, "b c"] | None:
+    """What a network is told of poses and kinds, one behind the other; None for nothing. An object of no kind has zeros.
+
+    >>> conditions(torch.tensor([[5.0]]), torch.tensor([[torch.nan, torch.nan]]))
+    tensor([[5., 0., 0.]])
+    """
+    parts = [part.nan_to_num() for part in (poses, kinds) if part is not None]
+    return torch.cat([part.to(parts[0]) for part in parts], 1) if parts else None
+
+
+def _generator(
+    recipe: EG3D | PiGAN | GRAF, box: Box, rng: torch.Generator, kinds: int
+) -> Planes | PiGANGenerator | GRAFGenerator:
+    return Planes(recipe, box, rng, kinds) if isinstance(recipe, EG3D) else recipe.generator.build(box, rng)

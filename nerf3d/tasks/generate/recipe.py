@@ -82,6 +82,8 @@ class EG3D:
     )
     critic: CriticConfig = CriticConfig(channels=(128, 96, 48, 24), picture_channels=4, condition=25)
     reader: PictureEncoderConfig | None = PictureEncoderConfig(channels=(64, 48, 32, 16), code=64)
+    kinds: bool = False
+    """Whether generator and critic are told what kind an object is, by its caption, so that one kind can be asked for."""
     batch: int = 16
     samples: int = 16
     """On each ray, between where it enters the box and where it leaves it."""
@@ -127,13 +129,13 @@ class VQAR:
 
     model: VQAutoencoderConfig = VQAutoencoderConfig()
     transformer: TokenTransformerConfig = Masked()
-    looks: Looks = Looks()
+    looks: Looks = Looks(objects=12, rays=256)
     settled: float = 0.75
     """From this share of the run on the autoencoder stays as it is, and the transformer learns its tokens."""
     opacity_weight: float = 0.5
     batch: int = 64
     """Sequences in a lesson of the transformer."""
-    rate: Schedule = Decay(2e-3, 2e-4, until=0.75)
+    rate: Schedule = Decay(2e-2, 1e-3, until=0.75)
     transformer_rate: Schedule = Decay(1e-3, 1e-4, begin=0.75)
     warmup: int = 50
     steps: int | None = None

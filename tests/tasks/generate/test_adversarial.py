@@ -10,6 +10,7 @@ from nerf3d.core.schedules import Constant
 from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.hull import tight_box
 from nerf3d.data.collections.world import render_collection
+from nerf3d.errors import InputError
 from nerf3d.models.critic import CriticConfig
 from nerf3d.models.generator import TriPlaneGeneratorConfig
 from nerf3d.models.graf import GRAFGeneratorConfig, PatchCriticConfig
@@ -280,3 +281,28 @@ def test_the_usual_code_follows_in_training(cars: Collection) -> None:
         task = begun(cars, recipe)
         list(task.step(1, 0.0, rng()))
         assert float(task.maker.generator.usual().abs().max()) > 0
+
+
+def test_kinds_are_told_and_can_be_asked_for(cars: Collection) -> None:
+    """Kinds reach generator and critic beside the pose; where none is asked for they are as frequent as they were."""
+    captions = ("a car", "a blue car")
+    named = replace(cars, captions=captions)
+    task = begun(named, replace(SMALL, kinds=True))
+    maker = task.maker
+    assert maker.kinds == ("a blue car", "a car")
+    assert task.critic.config.condition == SMALL.critic.condition + 2
+    at = torch.tensor([int((named.scene == 1).nonzero()[0]), int((named.scene == 0).nonzero()[0])])
+    told_of = task.told(at, 0.0, rng())
+    assert told_of is not None
+    assert told_of[:, -2:].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    heard = task.heard(at, rng())
+    assert heard is not None
+    assert torch.equal(heard[:, -2:], told_of[:, -2:])
+    assert sum(len(update.losses) for update in task.step(0, 0.0, rng())) > 2
+    one, other, again = (maker.draw(3, rng(1), kind=kind) for kind in ("a car", "a blue car", "a car"))
+    assert torch.equal(one, again)
+    assert not torch.allclose(one, other)
+    with pytest.raises(InputError, match="knows no 'a boat'"):
+        maker.draw(1, rng(), kind="a boat")
+    assert begun(replace(cars, captions=("", "a car")), replace(SMALL, kinds=True)).maker.shares.tolist() == [0.5, 0.5]
+    assert begun(named).maker.kinds == ()
