@@ -32,6 +32,17 @@ def _light(density, start, end, i, at, last, depth):
 
 
 @triton.jit
+def _ask(dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel,
+         CHANNELS: tl.constexpr):  # fmt: skip
+    """g_i = dL/dweight_i, all that depends on a weight: itself, and its share in color, opacity and distance."""
+    middle = 0.5 * (tl.load(start + i, mask=inside, other=0.0) + tl.load(end + i, mask=inside, other=0.0))
+    place = color + i[:, None] * color_point + c[None, :] * color_channel
+    shade = tl.load(place, mask=inside[:, None] & (c < CHANNELS)[None, :], other=0.0)
+    own = tl.load(dweights + i, mask=inside, other=0.0)
+    return own + d_opacity + d_distance * middle + tl.sum(row[None, :] * shade, 1)
+
+
+@triton.jit
 def _forward(
     density, color, start, end, offsets, weights, total, opacity, distance, stop, rays,
     color_point, color_channel, CHANNELS: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.constexpr,
@@ -39,7 +50,7 @@ def _forward(
     ray = tl.program_id(0).to(tl.int64)
     c = tl.arange(0, PADDED)
     at, last = tl.load(offsets + ray), tl.load(offsets + ray + 1)
-    depth = at.to(tl.float32) * 0.0
+    depth = tl.full((), 0.0, tl.float32)
     sum_opacity = depth
     sum_distance = depth
     sum_color = tl.zeros((PADDED,), tl.float32)
@@ -59,3 +70,77 @@ def _forward(
     tl.store(opacity + ray, sum_opacity)
     tl.store(distance + ray, sum_distance)
     tl.store(total + c.to(tl.int64) * rays + ray, sum_color, mask=c < CHANNELS)
+
+
+@triton.jit
+def _backward(
+    density, color, start, end, offsets, weights, dweights, dtotal, dopacity, ddistance, ddensity, dcolor, stop,
+    color_point, color_channel, dtotal_ray, dtotal_channel, dcolor_point, dcolor_channel,
+    CHANNELS: tl.constexpr, PADDED: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """dL/ds_i = width_i (g_i T_{i+1} - sum_{j>i} g_j weight_j): once along the ray for the whole sum, once for the rest."""
+    ray = tl.program_id(0).to(tl.int64)
+    c = tl.arange(0, PADDED)
+    begin, last = tl.load(offsets + ray), tl.load(offsets + ray + 1)
+    row = tl.load(dtotal + ray * dtotal_ray + c * dtotal_channel, mask=c < CHANNELS, other=0.0)
+    d_opacity, d_distance = tl.load(dopacity + ray), tl.load(ddistance + ray)
+    behind = tl.full((), 0.0, tl.float32)
+    depth = tl.full((), 0.0, tl.float32)
+    at = begin
+    while (at < last) & (tl.exp(-depth) >= stop):
+        i = at + tl.arange(0, BLOCK)
+        inside = i < last
+        near, far, depth = _light(density, start, end, i, at, last, depth)
+        w = tl.load(weights + i, mask=inside, other=0.0)
+        g = _ask(dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel, CHANNELS)
+        behind += tl.sum(g * w, 0)
+        place = dcolor + i[:, None] * dcolor_point + c[None, :] * dcolor_channel
+        tl.store(place, w[:, None] * row[None, :], mask=inside[:, None] & (c < CHANNELS)[None, :])
+        at += BLOCK
+    depth = tl.full((), 0.0, tl.float32)
+    at = begin
+    while (at < last) & (tl.exp(-depth) >= stop):
+        i = at + tl.arange(0, BLOCK)
+        inside = i < last
+        near, far, depth = _light(density, start, end, i, at, last, depth)
+        w = tl.load(weights + i, mask=inside, other=0.0)
+        g = _ask(dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel, CHANNELS)
+        width = tl.load(end + i, mask=inside, other=0.0) - tl.load(start + i, mask=inside, other=0.0)
+        slope = width * (g * far - (behind - tl.cumsum(g * w, 0)))
+        tl.store(ddensity + i, tl.where(near >= stop, slope, 0.0), mask=inside)
+        behind -= tl.sum(g * w, 0)
+        at += BLOCK
+
+
+def forward(density: Tensor, color: Tensor, samples: Samples, stop: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Weights, color, opacity and distance. What no program reaches has weight 0."""
+    rays, channels = samples.offsets.shape[0] - 1, color.shape[1]
+    weights = torch.zeros_like(density, memory_format=torch.contiguous_format)
+    total = density.new_empty(channels, rays)
+    opacity, distance = density.new_empty(rays), density.new_empty(rays)
+    inputs = (density.detach().contiguous(), color.detach(), *_along(samples))
+    outputs = (weights, total, opacity, distance)
+    launch(_forward, (rays,), *inputs, *outputs, stop, rays, *color.stride(), **_sizes(channels))
+    return weights, total.t(), opacity, distance
+
+
+def backward(
+    density: Tensor, color: Tensor, samples: Samples, stop: float, weights: Tensor, *gradients: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The gradients of density and color, from those of the four outputs."""
+    dweights, dtotal, dopacity, ddistance = gradients
+    ddensity = torch.zeros_like(density, memory_format=torch.contiguous_format)
+    dcolor = torch.zeros_like(color)
+    inputs = (density.contiguous(), color, *_along(samples), weights, dweights.contiguous(), dtotal)
+    outputs = (dopacity.contiguous(), ddistance.contiguous(), ddensity, dcolor)
+    strides = (*color.stride(), *dtotal.stride(), *dcolor.stride())
+    launch(_backward, (dopacity.shape[0],), *inputs, *outputs, stop, *strides, **_sizes(color.shape[1]))
+    return ddensity, dcolor
+
+
+def _along(samples: Samples) -> tuple[Tensor, Tensor, Tensor]:
+    return samples.start.contiguous(), samples.end.contiguous(), samples.offsets.contiguous()
+
+
+def _sizes(channels: int) -> dict[str, int]:
+    return {"CHANNELS": channels, "PADDED": padded(channels), "BLOCK": BLOCK, "num_warps": 1}
