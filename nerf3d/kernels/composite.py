@@ -82,7 +82,12 @@ class _Composite(torch.autograd.Function):
             from nerf3d.kernels import composite_triton
 
             gradients = (dweights, dtotal, dopacity, ddistance)
-            return (*composite_triton.backward(density, color, ctx.samples, ctx.stop, weights, *gradients), None, None, None)
+            return (
+                *composite_triton.backward(density, color, ctx.samples, ctx.stop, weights, *gradients),
+                None,
+                None,
+                None,
+            )
         from nerf3d.kernels import composite_numba
 
         ddensity, dcolor = torch.empty_like(density), torch.empty(color.shape[1], color.shape[0])

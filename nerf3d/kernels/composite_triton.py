@@ -92,7 +92,9 @@ def _backward(
         inside = i < last
         near, far, depth = _light(density, start, end, i, at, last, depth)
         w = tl.load(weights + i, mask=inside, other=0.0)
-        g = _ask(dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel, CHANNELS)
+        g = _ask(
+            dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel, CHANNELS
+        )
         behind += tl.sum(g * w, 0)
         place = dcolor + i[:, None] * dcolor_point + c[None, :] * dcolor_channel
         tl.store(place, w[:, None] * row[None, :], mask=inside[:, None] & (c < CHANNELS)[None, :])
@@ -104,7 +106,9 @@ def _backward(
         inside = i < last
         near, far, depth = _light(density, start, end, i, at, last, depth)
         w = tl.load(weights + i, mask=inside, other=0.0)
-        g = _ask(dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel, CHANNELS)
+        g = _ask(
+            dweights, color, start, end, i, c, inside, row, d_opacity, d_distance, color_point, color_channel, CHANNELS
+        )
         width = tl.load(end + i, mask=inside, other=0.0) - tl.load(start + i, mask=inside, other=0.0)
         slope = width * (g * far - (behind - tl.cumsum(g * w, 0)))
         tl.store(ddensity + i, tl.where(near >= stop, slope, 0.0), mask=inside)

@@ -188,9 +188,7 @@ def _gather(name: Backend, x: Tensor, v: Tensor | None, table: Tensor, layout: G
     return out.t()
 
 
-def _scatter(
-    name: Backend, x: Tensor, v: Tensor | None, grad: Tensor, table: Tensor, layout: GridLayout
-) -> Tensor:
+def _scatter(name: Backend, x: Tensor, v: Tensor | None, grad: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
     if name == "triton":
         from nerf3d.kernels import hash_grid_triton
 

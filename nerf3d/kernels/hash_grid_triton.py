@@ -215,5 +215,7 @@ def position_gradient(x: Tensor, v: Tensor | None, grad: Tensor, table: Tensor, 
     dx = torch.empty_like(x)
     inputs = (x, along, grad, table, *_levels(layout, x.device))
     numbers = (points, layout.mask, layout.levels, *grad.stride())
-    launch(_position_gradient, (programs(points, BLOCK),), *inputs, dx, *numbers, SECOND=v is not None, **_sizes(layout))
+    launch(
+        _position_gradient, (programs(points, BLOCK),), *inputs, dx, *numbers, SECOND=v is not None, **_sizes(layout)
+    )
     return dx

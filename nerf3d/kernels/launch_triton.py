@@ -1,7 +1,7 @@
 """Triton programs: how they are launched, and a small one that tells whether this machine can run any.
 
-The files `*_triton.py` import Triton, so they are imported where they are used, once `backend` has chosen them. They have run
-in Triton's interpreter and were compiled for several generations of devices; no device has run them yet.
+The files `*_triton.py` import Triton, so they are imported where they are used, once `backend` has chosen them. They have
+run in Triton's interpreter and gone through its compiler; no GPU has run them yet.
 """
 
 from typing import Any
@@ -9,14 +9,13 @@ from typing import Any
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
 
 
-def launch(kernel: Any, grid: tuple[int, ...], first: Tensor, *rest: Any, **constants: Any) -> None:
+def launch(kernel: Any, grid: tuple[int, ...], *arguments: Any, **constants: Any) -> None:
     """Run `grid` programs of a kernel on the device of its first argument; nothing where there are none."""
     if all(grid):
-        with torch.cuda.device_of(first):  # Triton takes the current device, which need not be the tensor's
-            kernel[grid](first, *rest, enable_fp_fusion=True, **constants)
+        with torch.cuda.device_of(arguments[0]):  # Triton takes the current device, which need not be the tensor's
+            kernel[grid](*arguments, enable_fp_fusion=True, **constants)
 
 
 def padded(count: int, least: int = 1) -> int:

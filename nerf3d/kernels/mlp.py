@@ -62,8 +62,8 @@ class _FastMLP(torch.autograd.Function):
         x, *weights = ctx.saved_tensors
         want_x, _, *want_weights = ctx.needs_input_grad
         if torch.is_grad_enabled():  # a second derivative was asked for
-            dx, *gradients = _differentiable_gradients(x, weights, grad, (want_x, *want_weights))
-            return (dx, None, *gradients)
+            dx, *twice = _differentiable_gradients(x, weights, grad, (want_x, *want_weights))
+            return (dx, None, *twice)
         if ctx.name == "triton":
             from nerf3d.kernels import mlp_triton
 

@@ -16,7 +16,11 @@ from nerf3d.kernels.march import Lattice, Marched, clearance, interleave, march,
 T = TypeVar("T", Box, Contracted, Marched)
 COARSE = 5 if triton_interpreted() else 1  # an interpreted step takes 10 ms
 SPACES: dict[str, tuple[Space, Lattice, int]] = {
-    "box": (Box(torch.tensor([-1.0, -1.5, -1.0]), torch.tensor([1.0, 1.0, 2.0])), Lattice(0.02 * COARSE), 400 // COARSE),
+    "box": (
+        Box(torch.tensor([-1.0, -1.5, -1.0]), torch.tensor([1.0, 1.0, 2.0])),
+        Lattice(0.02 * COARSE),
+        400 // COARSE,
+    ),
     "contracted": (
         Contracted(Box.cube(1.0, (0.1, 0.0, -0.2))),
         *(Lattice(0.02 * COARSE), 100 if triton_interpreted() else 3000),
