@@ -13,10 +13,10 @@ SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
 def _checked_modules() -> list[str]:
-    """All modules but those that numba compiles: it cannot compile a function that was wrapped in a check."""
+    """All modules but those that numba or Triton compile: they cannot compile a function that was wrapped in a check."""
     files = [p for p in PACKAGE.rglob("*.py") if p.name != "__init__.py"]
     names = [".".join(("nerf3d", *p.relative_to(PACKAGE).with_suffix("").parts)) for p in files]
-    return [name for name in names if not name.endswith(("_numba", ".simd"))]
+    return [name for name in names if not name.endswith(("_numba", "_triton", ".simd"))]
 
 
 install_import_hook(_checked_modules(), "beartype.beartype")

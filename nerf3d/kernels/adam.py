@@ -28,7 +28,13 @@ def adam(
     first, second = betas
     size = rate / (1 - first**step)
     correction = 1 / math.sqrt(1 - second**step)
-    if backend(parameter) == "numba" and parameter.is_contiguous():
+    name = backend(parameter) if parameter.is_contiguous() else "torch"
+    if name == "triton" and mean.is_contiguous() and square.is_contiguous():
+        from nerf3d.kernels import adam_triton
+
+        state = (parameter.detach(), gradient.detach().contiguous(), mean, square)
+        adam_triton.adam(*state, first, second, size, correction, epsilon)
+    elif name == "numba":
         from nerf3d.kernels import adam_numba
 
         flat = [t.detach().contiguous().view(-1).numpy() for t in (parameter, gradient, mean, square)]
@@ -39,7 +45,7 @@ def adam(
 
 @torch.no_grad()
 def adam_reference(parameter, gradient, mean, square, first, second, size, correction, epsilon) -> None:  # type: ignore[no-untyped-def]
-    """The same in plain torch. The numba version agrees within 1e-6 of the step size."""
+    """The same in plain torch. The other versions agree within 1e-6 of the step size."""
     touched = gradient != 0
     mean.copy_(torch.where(touched, first * mean + (1 - first) * gradient, mean))
     square.copy_(torch.where(touched, second * square + (1 - second) * gradient * gradient, square))

@@ -1,16 +1,23 @@
 """Which version of a kernel runs: decided here, for all of them."""
 
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-Backend = Literal["numba", "torch"]
+from nerf3d.errors import InputError
+
+Backend = Literal["numba", "torch", "triton"]
+Choice = Literal["auto", "numba", "torch", "triton"]
 _forced: Backend | None = None
+_chosen: Choice = "auto"
 
 
 @cache
@@ -23,11 +30,63 @@ def numba_works() -> bool:
     return True
 
 
+def triton_interpreted() -> bool:
+    """Whether Triton's programs run in its interpreter, on any device and very slowly: for tests without a GPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+@cache
+def triton_works(device: torch.device) -> bool:
+    """Whether Triton is installed and its programs run on this device.
+
+    A small one is tried. If that fails (a driver too old for Triton's compiler is the usual reason), a warning says so and
+    plain torch does the work; this is the one place where that is decided.
+    """
+    if device.type == "cuda" and torch.cuda.get_device_capability(device) < (7, 0):
+        return False
+    if device.type != "cuda" and not triton_interpreted():
+        return False
+    try:
+        from nerf3d.kernels.launch_triton import probe
+    except ImportError:
+        return False
+    try:
+        probe(device)
+    except Exception as error:  # whatever a compiler, an assembler or a driver may raise
+        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+        warnings.warn(f"Triton does not work on {device} ({reason}); plain torch is used instead", stacklevel=2)
+        return False
+    return True
+
+
 def backend(tensor: Tensor) -> Backend:
-    """numba for single precision on a CPU, torch for everything else (CUDA, double precision)."""
+    """For single precision numba on a CPU and Triton on CUDA, where they work; torch for everything else."""
     if _forced is not None:
         return _forced
-    return "numba" if tensor.device.type == "cpu" and tensor.dtype == torch.float32 and numba_works() else "torch"
+    if tensor.dtype != torch.float32 or _chosen == "torch":
+        return "torch"
+    if tensor.device.type == "cuda" or (_chosen == "triton" and triton_interpreted()):
+        return "triton" if _chosen != "numba" and triton_works(tensor.device) else "torch"
+    return "numba" if tensor.device.type == "cpu" and numba_works() else "torch"
+
+
+def choose(name: Choice) -> None:
+    """What this program may use from now on: "auto" is the best for each tensor, "torch" the references alone.
+
+    "numba" keeps Triton out; "triton" insists that it works. Both leave to others the devices that they do not know.
+    """
+    global _chosen
+    if name == "numba" and not numba_works():
+        raise InputError("numba cannot be imported here: pip install numba, or choose torch")
+    if name == "triton":
+        if find_spec("triton") is None:
+            raise InputError("Triton is not installed here: pip install triton, or choose auto")
+        if not torch.cuda.is_available() and not triton_interpreted():
+            raise InputError("Triton needs a CUDA device, and there is none here: choose auto, numba or torch")
+        device = torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+        if not triton_works(device):
+            raise InputError(f"Triton does not work on {device}: bring its driver up to date, or choose auto or torch")
+    _chosen = name
 
 
 @contextmanager
@@ -52,8 +111,11 @@ def compiled() -> bool:
 
 def describe() -> str:
     """One sentence for `nerf3d doctor`."""
+    cuda = "plain torch on CUDA"
+    if torch.cuda.is_available() and triton_works(torch.device("cuda", torch.cuda.current_device())):
+        cuda = "Triton on CUDA"
     if not numba_works():
-        return "plain torch (numba cannot be imported; `pip install numba` makes a CPU some ten times faster)"
+        return f"plain torch on the CPU (`pip install numba` makes it some ten times faster), {cuda}"
     import numba
 
-    return f"numba {numba.__version__} on the CPU ({numba.config.NUMBA_NUM_THREADS} threads), plain torch on CUDA"
+    return f"numba {numba.__version__} on the CPU ({numba.config.NUMBA_NUM_THREADS} threads), {cuda}"

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nerf3d.kernels.backend import backend
+from nerf3d.kernels.backend import Backend, backend
 from nerf3d.kernels.mlp import rows_first
 
 PRIMES = (1, 2654435761, 805459861)
@@ -60,6 +60,11 @@ class GridLayout:
         return int(self.offsets[-1])
 
     @property
+    def mask(self) -> int:
+        """What is left of a hash: as many rows as a hashed level has."""
+        return 2**self.log2_table_size - 1
+
+    @property
     def width(self) -> int:
         """Features of one encoded point."""
         return self.levels * self.features
@@ -68,11 +73,13 @@ class GridLayout:
 def hash_encode(x: Float[Tensor, "n 3"], table: Float[Tensor, "entries f"], layout: GridLayout) -> Float[Tensor, "n c"]:
     """Encode points of the unit cube (others are moved to its border), level after level.
 
-    Differentiable with respect to the table and the positions, and once more with respect to both.
+    Differentiable with respect to the table and the positions, and once more with respect to both. The table may be in half
+    precision; its gradient is then rounded once, after all has been added up (by the reference: at every addition).
     """
-    if backend(x) == "numba" and x.shape[0] > 0:
-        return _Encode.apply(x, table, layout)
-    return hash_encode_reference(x, table, layout)
+    name = backend(x)
+    if name == "torch" or x.shape[0] == 0 or (name == "numba" and table.dtype != torch.float32):
+        return hash_encode_reference(x, table, layout)
+    return _Encode.apply(x, table, layout, name)
 
 
 def hash_encode_reference(
@@ -80,11 +87,10 @@ def hash_encode_reference(
 ) -> Float[Tensor, "n c"]:
     """The same in plain torch.
 
-    The numba version agrees within 1e-5 of the largest value, forward and backward; gradients with respect to positions
+    The other versions agree within 1e-5 of the largest value, forward and backward; gradients with respect to positions
     jump at cell borders, where rounding decides on which side a point lies.
     """
     x = x.clamp(0, 1)
-    mask = 2**layout.log2_table_size - 1
     parts = []
     for scale, stride, offset in zip(layout.scales.tolist(), layout.strides.tolist(), layout.offsets.tolist()):
         position = x * scale + 0.5
@@ -98,7 +104,7 @@ def hash_encode_reference(
             if stride:
                 index = i + stride * (j + stride * k)
             else:
-                index = ((i * PRIMES[0]) ^ (j * PRIMES[1]) ^ (k * PRIMES[2])) & mask
+                index = ((i * PRIMES[0]) ^ (j * PRIMES[1]) ^ (k * PRIMES[2])) & layout.mask
             weight = torch.ones((), dtype=x.dtype, device=x.device)
             for a in range(3):
                 weight = weight * (fraction[:, a] if step[a] else 1 - fraction[:, a])
@@ -108,23 +114,21 @@ def hash_encode_reference(
 
 
 def _shape(layout: GridLayout) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    return layout.scales, layout.strides, layout.offsets, 2**layout.log2_table_size - 1
+    return layout.scales, layout.strides, layout.offsets, layout.mask
 
 
 class _Encode(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
-        from nerf3d.kernels import hash_grid_numba as kernel
-
-        ctx.layout = layout
+    def forward(ctx, x: Tensor, table: Tensor, layout: GridLayout, name: Backend) -> Tensor:
+        ctx.layout, ctx.name = layout, name
         ctx.save_for_backward(x, table)
-        return _gather(kernel, x, None, table, layout)
+        return _gather(name, x, None, table, layout)
 
     @staticmethod
     def backward(ctx, grad: Tensor):  # type: ignore[override]
         x, table = ctx.saved_tensors
-        dx, dtable = _EncodeGradient.apply(x, table, grad, ctx.layout, ctx.needs_input_grad[0], ctx.needs_input_grad[1])
-        return dx, dtable, None
+        dx, dtable = _EncodeGradient.apply(x, table, grad, ctx.layout, ctx.name, *ctx.needs_input_grad[:2])
+        return dx, dtable, None, None
 
 
 class _EncodeGradient(torch.autograd.Function):
@@ -136,74 +140,86 @@ class _EncodeGradient(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, table, grad, layout, want_x, want_table):  # type: ignore[no-untyped-def]
-        from nerf3d.kernels import hash_grid_numba as kernel
-
-        ctx.layout = layout
+    def forward(ctx, x, table, grad, layout, name, want_x, want_table):  # type: ignore[no-untyped-def]
+        ctx.layout, ctx.name = layout, name
         ctx.save_for_backward(x, table, grad)
         ctx.set_materialize_grads(False)
-        dx = dtable = None
-        rows = rows_first(grad)
-        if want_table:
-            dtable = _scatter(kernel, x, None, rows, table, layout)
-        if want_x:
-            dx = torch.empty_like(x)
-            kernel.position_gradient(x.detach().numpy(), rows, table.detach().numpy(), *_shape(layout), dx.numpy())
+        dtable = _scatter(name, x, None, grad, table, layout) if want_table else None
+        dx = _position_gradient(name, x, None, grad, table, layout) if want_x else None
         return dx, dtable
 
     @staticmethod
     @once_differentiable  # the reference has a third derivative, if ever one is wanted
     def backward(ctx, v: Tensor | None, dtable_grad: Tensor | None):  # type: ignore[override]
-        from nerf3d.kernels import hash_grid_numba as kernel
-
         x, table, grad = ctx.saved_tensors
-        layout = ctx.layout
+        layout, name = ctx.layout, ctx.name
         ddx = ddtable = dgrad = None
         if v is not None:
             v = torch.where((x >= 0) & (x <= 1), v, 0.0).contiguous()  # positions moved to the border do not move
-            rows = rows_first(grad)
             if ctx.needs_input_grad[0]:
-                ddx = torch.empty_like(x)
-                kernel.second_position_gradient(
-                    x.detach().numpy(), v.numpy(), rows, table.detach().numpy(), *_shape(layout), ddx.numpy()
-                )
+                ddx = _position_gradient(name, x, v, grad, table, layout)
             if ctx.needs_input_grad[1]:
-                ddtable = _scatter(kernel, x, v, rows, table, layout)
+                ddtable = _scatter(name, x, v, grad, table, layout)
             if ctx.needs_input_grad[2]:
-                dgrad = _gather(kernel, x, v, table, layout)
+                dgrad = _gather(name, x, v, table, layout)
         if dtable_grad is not None:  # the table's gradient is linear in `grad`, with the same weights as the encoding
-            extra = _gather(kernel, x, None, dtable_grad.contiguous(), layout)
+            extra = _gather(name, x, None, dtable_grad, layout)
             dgrad = extra if dgrad is None else dgrad + extra
             if ctx.needs_input_grad[0]:
-                turned = torch.empty_like(x)
-                kernel.position_gradient(
-                    x.detach().numpy(),
-                    rows_first(grad),
-                    dtable_grad.contiguous().numpy(),
-                    *_shape(layout),
-                    turned.numpy(),
-                )
+                turned = _position_gradient(name, x, None, grad, dtable_grad, layout)
                 ddx = turned if ddx is None else ddx + turned
-        return ddx, ddtable, dgrad, None, None, None
+        return ddx, ddtable, dgrad, None, None, None, None
 
 
-def _gather(kernel, x: Tensor, v: Tensor | None, table: Tensor, layout: GridLayout) -> Tensor:  # type: ignore[no-untyped-def]
+def _gather(name: Backend, x: Tensor, v: Tensor | None, table: Tensor, layout: GridLayout) -> Tensor:
+    if name == "triton":
+        from nerf3d.kernels import hash_grid_triton
+
+        return hash_grid_triton.gather(x, v, table, layout)
     from numba import get_num_threads
+
+    from nerf3d.kernels import hash_grid_numba
 
     out = torch.empty(layout.width, x.shape[0])
     points = x.detach().contiguous().numpy()
     along = points if v is None else v.detach().numpy()
-    gather = kernel.gather(layout.features, v is not None)
-    gather(points, along, table.detach().numpy(), *_shape(layout), get_num_threads(), out.numpy())
+    gather = hash_grid_numba.gather(layout.features, v is not None)
+    gather(points, along, table.detach().contiguous().numpy(), *_shape(layout), get_num_threads(), out.numpy())
     return out.t()
 
 
-def _scatter(kernel, x: Tensor, v: Tensor | None, rows: np.ndarray, table: Tensor, layout: GridLayout) -> Tensor:  # type: ignore[no-untyped-def]
+def _scatter(name: Backend, x: Tensor, v: Tensor | None, grad: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
+    if name == "triton":
+        from nerf3d.kernels import hash_grid_triton
+
+        return hash_grid_triton.scatter(x, v, grad, table, layout)
     from numba import get_num_threads
+
+    from nerf3d.kernels import hash_grid_numba
 
     dtable = torch.zeros_like(table)
     points = x.detach().contiguous().numpy()
     along = points if v is None else v.detach().numpy()
+    scatter = hash_grid_numba.scatter(layout.features, v is not None)
     threads = min(get_num_threads(), layout.levels)
-    kernel.scatter(layout.features, v is not None)(points, along, rows, *_shape(layout), threads, dtable.numpy())
+    scatter(points, along, rows_first(grad), *_shape(layout), threads, dtable.numpy())
     return dtable
+
+
+def _position_gradient(
+    name: Backend, x: Tensor, v: Tensor | None, grad: Tensor, table: Tensor, layout: GridLayout
+) -> Tensor:
+    """With v, the gradient of v . that."""
+    if name == "triton":
+        from nerf3d.kernels import hash_grid_triton
+
+        return hash_grid_triton.position_gradient(x, v, grad, table, layout)
+    from nerf3d.kernels import hash_grid_numba
+
+    dx = torch.empty_like(x)
+    shared = (rows_first(grad), table.detach().contiguous().numpy(), *_shape(layout), dx.numpy())
+    if v is None:
+        hash_grid_numba.position_gradient(x.detach().numpy(), *shared)
+    else:
+        hash_grid_numba.second_position_gradient(x.detach().numpy(), v.numpy(), *shared)
+    return dx

@@ -10,6 +10,7 @@ step / growth, as pixels do:
 An interval belongs to the cell in which its middle lies.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -72,10 +73,19 @@ def march(
 
     `clear` is the `clearance` of the grid: 0 in an occupied cell.
     """
-    if backend(origin) == "numba":
+    name = backend(origin)
+    if name == "triton":
+        from nerf3d.kernels import march_triton
+
+        box = _box(space)
+        frame = (box.low.to(origin.device), box.size.to(origin.device), isinstance(space, Contracted))
+        walk = (origin, direction, jitter, first, last, limit, clear)
+        return Marched(*march_triton.march(*walk, *frame, float(lattice.step), float(lattice.growth)))
+    if name == "numba":
         from nerf3d.kernels import march_numba
 
-        low, size, contracted = _frame(space)
+        box, contracted = _box(space), isinstance(space, Contracted)
+        low, size = box.low.numpy(), box.size.numpy()
         rays = origin.shape[0]
         start, end = torch.empty(rays, limit), torch.empty(rays, limit)
         count, following = torch.empty(rays, dtype=torch.int64), torch.empty(rays, dtype=torch.int64)
@@ -96,7 +106,7 @@ def march(
 def march_reference(origin, direction, jitter, first, last, limit, clear, space, lattice) -> Marched:  # type: ignore[no-untyped-def]
     """The same in plain torch: every lattice point of every ray is looked at.
 
-    The numba version skips empty cells. Both find the same intervals, but for a middle within rounding of a cell's border.
+    The other versions skip empty cells. All find the same intervals, but for a middle within rounding of a cell's border.
     """
     device = origin.device
     longest = int((last - first).clamp_min(0).max()) if len(first) else 0
@@ -144,9 +154,8 @@ def clearance(occupied: UInt8[Tensor, "x y z"]) -> UInt8[Tensor, "x y z"]:
     return out
 
 
-def _frame(space: Space) -> tuple[np.ndarray, np.ndarray, bool]:
-    box = space if isinstance(space, Box) else space.focus
-    return box.low.numpy(), box.size.numpy(), isinstance(space, Contracted)
+def _box(space: Space) -> Box:
+    return space if isinstance(space, Box) else space.focus
 
 
 def interleave(
@@ -180,7 +189,13 @@ def still_lit(
 
     `depth` is the optical depth that the rays had gathered before.
     """
-    if backend(density) == "numba":
+    name = backend(density)
+    if name == "triton":
+        from nerf3d.kernels import march_triton
+
+        limit = -math.log(stop) if stop > 0 else math.inf
+        return march_triton.still_lit(density, marched.start, marched.end, marched.offsets, depth, limit)
+    if name == "numba":
         from nerf3d.kernels import march_numba
 
         keep = torch.empty(density.shape[0], dtype=torch.bool)

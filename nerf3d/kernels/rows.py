@@ -74,7 +74,13 @@ class _Scatter(torch.autograd.Function):
     def forward(ctx, values: Tensor, index: Tensor, weight: Tensor, rows: int) -> Tensor:
         ctx.save_for_backward(values, index, weight)
         out = values.new_zeros(rows, values.shape[1])
-        if backend(values) != "numba":
+        name = backend(values)
+        if name == "triton":
+            from nerf3d.kernels import rows_triton
+
+            rows_triton.scatter(values, index, weight, out)
+            return out
+        if name == "torch":
             each = (weight[:, :, None] * values[:, None, :]).flatten(0, 1)
             return out.index_add_(0, index.flatten(), each)
         from numba import get_num_threads
@@ -96,7 +102,12 @@ class _Products(torch.autograd.Function):
     @staticmethod
     def forward(ctx, table: Tensor, index: Tensor, values: Tensor) -> Tensor:
         ctx.save_for_backward(table, index, values)
-        if backend(table) != "numba":
+        name = backend(table)
+        if name == "triton":
+            from nerf3d.kernels import rows_triton
+
+            return rows_triton.products(table, index, values)
+        if name == "torch":
             return (table[index] @ values[:, :, None])[:, :, 0]
         from nerf3d.kernels import rows_numba
 
