@@ -23,6 +23,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     arguments = _parser().parse_args(argv)
     try:
+        if getattr(arguments, "kernels", "auto") != "auto":
+            from nerf3d.kernels.backend import choose  # it loads torch
+
+            choose(arguments.kernels)
         arguments.run(arguments)
     except InputError as error:
         print(f"nerf3d: {error}", file=sys.stderr)

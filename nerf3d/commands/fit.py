@@ -89,6 +89,8 @@ def chosen_device(name: str) -> torch.device:
         raise InputError(
             f"there is no device {name!r} here that torch can use; leave --device out, and ask `nerf3d doctor` what there is"
         ) from error
+    if device.type == "cpu" and torch.cuda.is_available():
+        say("there is a GPU here, and this run does not use it: --device cuda does")
     return own_device(device)
 
 

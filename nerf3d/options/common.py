@@ -46,3 +46,9 @@ def add_training(parser: argparse.ArgumentParser, story: str, chosen: str, count
     parser.add_argument("--checkpoint-every", metavar="N", type=positive, help="steps between checkpoints (a minute)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
     parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
+    parser.add_argument(
+        "--kernels",
+        choices=["auto", "torch", "numba", "triton"],
+        default="auto",
+        help="which versions of the inner loops to use (auto: numba on a CPU, Triton on CUDA, else torch)",
+    )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from kernel_versions import TRITON, home
 
+from nerf3d.cli import main
 from nerf3d.errors import InputError
 from nerf3d.kernels import backend as house
 from nerf3d.kernels.backend import backend, choose, triton_works, using
@@ -66,3 +67,15 @@ def test_a_device_on_which_triton_fails_is_left_to_torch_with_one_warning(
     assert len(told) == 1
     with pytest.raises(InputError, match="does not work on"):
         choose("triton")
+
+
+def test_the_command_line_chooses(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything else is looked at: what cannot be had is said in one sentence."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    assert main(["fit", "nowhere", "--kernels", "triton"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "Triton" in said
+    assert main(["fit", "nowhere", "--kernels", "torch"]) == 2
+    assert house.backend(torch.zeros(1)) == "torch"
