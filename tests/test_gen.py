@@ -168,6 +168,13 @@ def test_a_model_is_measured(model: Path, few: None) -> None:
     assert "real from real" in measure.table(result)
 
 
+def test_weights_that_are_not_inceptions_are_refused(
+    model: Path, few: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["gen", "eval", str(model), "--inception", str(tmp_path / "nowhere.safetensors")]) == 2
+    assert "cannot be read as weights" in capsys.readouterr().err
+
+
 def test_a_latent_of_another_model_is_refused(
     model: Path, cars: Path, tmp_path: Path, brief: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

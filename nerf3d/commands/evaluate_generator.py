@@ -11,6 +11,7 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.evaluate_edits import evaluate_edits
+from nerf3d.commands.evaluate_inception import InceptionFigures, inception_figures
 from nerf3d.commands.evaluate_inversions import evaluate_inversions
 from nerf3d.commands.evaluate_tokens import evaluate_tokens
 from nerf3d.commands.turntable import circle
@@ -79,11 +80,14 @@ class GeneratorEvaluation:
     edits_outline: float | None
     tokens_used: float | None
     completion_lost: float | None
+    inception: InceptionFigures | None
 
 
-def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
+def evaluate_generator(run: Path | str, seed: int = 0, inception: Path | str | None = None) -> GeneratorEvaluation:
     """Measure a generative model against the pictures of its collection and the objects that it did not learn from; write
-    metrics.json and media/drawn.png. Raises InputError where the collection is not where it was.
+    metrics.json and media/drawn.png. `inception` is a file with Inception's weights, for figures as in the literature.
+
+    Raises InputError where the collection is not where it was, and for weights that are not Inception's.
     """
     model = load_model(open_run(Path(run)))
     collection = load_collection(Path(model.run.config.source), model.about.cameras.width)
@@ -98,6 +102,7 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
     cameras = collection.cameras[one_each[:half]]
     drawn = _drawn(model.makes, cameras, rng, "drawn objects")
     first = _drawn(untrained(model).makes, cameras[:UNTRAINED], rng, "before training")
+    published = None if inception is None else inception_figures(Path(inception), on_white(drawn), real, other)
     evaluator = Evaluator.open(EVALUATOR)
     seen, truth, truth2 = (evaluator.see(p) for p in (on_white(drawn), real, other))
     overlap = sets.precision_recall(truth2, seen)
@@ -133,6 +138,7 @@ def evaluate_generator(run: Path | str, seed: int = 0) -> GeneratorEvaluation:
         edits_outline=None if edits is None else edits.outline,
         tokens_used=None if tokens is None else tokens.used,
         completion_lost=None if tokens is None else tokens.lost,
+        inception=published,
     )
     write_json(model.run.folder / "metrics.json", asdict(result))
     shown = [*real[: SHEET // 2], *on_white(drawn)[:SHEET]]
@@ -179,6 +185,9 @@ def table(result: GeneratorEvaluation) -> str:
     if result.tokens_used is not None:
         lost = f"the given half loses {result.completion_lost:.2f} dB where the other is drawn anew"
         rows.append(("tokens", f"{100 * result.tokens_used:.0f} % of the codebook are used; {lost}"))
+    if result.inception is not None:
+        i = result.inception
+        rows.append(("Inception", f"FID {i.fid:.2f} (real from real {i.floor:.2f}), KID {i.kid:.4f}, IS {i.score:.2f}"))
     if result.empty:
         rows.append(("empty", f"{result.empty} of {result.objects} drawn objects show nothing"))
     return "\n".join(f"{name:20} {value}" for name, value in rows)

@@ -206,11 +206,16 @@ def _add_eval(steps) -> None:  # type: ignore[no-untyped-def]
         steps,
         "eval",
         "measure how like the collection's its objects are, and how different from each other",
-        "  nerf3d gen eval runs/cars",
+        "  nerf3d gen eval runs/cars\n  nerf3d gen eval runs/cars --inception inception_v3.safetensors",
         _eval,
     )
     parser.add_argument(
         "model", metavar="RUN", help="what `nerf3d gen fit` made; its collection has to be where it was"
+    )
+    parser.add_argument(
+        "--inception",
+        metavar="FILE",
+        help="weights of torchvision's inception_v3 as .safetensors: FID, KID and IS beside the program's own figures",
     )
 
 
@@ -220,4 +225,4 @@ def _eval(arguments: argparse.Namespace) -> None:
     keep_pages()
     from nerf3d.commands.evaluate_generator import evaluate_generator, table
 
-    print(table(evaluate_generator(arguments.model)))
+    print(table(evaluate_generator(arguments.model, inception=arguments.inception)))
