@@ -5,7 +5,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,14 @@ from PIL import Image
 
 from nerf3d.console import say, tracked
 from nerf3d.data.portrait import layers
+from nerf3d.data.portrait.align import SAMPLES, SIDE, align
 from nerf3d.data.portrait.boxes import face_boxes, lips_boxes
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
 from nerf3d.data.portrait.folder import Shots, read_portrait, write_transforms
 from nerf3d.data.portrait.landmarks import Detector, height
 from nerf3d.data.portrait.layouts import LAYOUTS, add_layouts
 from nerf3d.data.portrait.mediapipe_faces import mediapipe_detector
-from nerf3d.data.portrait.pose import FOCAL, camera_to_head, consecutive, find_poses
+from nerf3d.data.portrait.pose import FOCAL, Poses, camera_to_head, consecutive, find_poses
 from nerf3d.data.portrait.preview import drawn
 from nerf3d.data.portrait.track import Track, follow, square_around_face
 from nerf3d.data.sound import sound_chunks, write_wav
@@ -42,7 +43,7 @@ SMALL = 0.2
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of a film. `rms` is the pose's error in pixels; `feature` is None where the film has no sound."""
+    """What came of a film. `rms` is how far landmarks are from where the poses put them, in pixels; `feature` is None where the film has no sound."""
 
     folder: Path
     frames: int
@@ -123,8 +124,8 @@ def summary(prepared: Prepared, contents: Contents) -> str:
     length = (prepared.frames + prepared.dropped) / FPS
     heard = f"{prepared.feature}" if prepared.feature else "no sound"
     return (
-        f"{prepared.frames} frames ({', '.join(lost) or 'a face in each'}), poses within {prepared.rms:.1f} pixels, "
-        f"{prepared.blinks} blinks, {heard}, in {prepared.folder}; {prepared.seconds:.0f} s for a film of {length:.0f} s"
+        f"{prepared.frames} frames ({', '.join(lost) or 'a face in each'}), "
+        f"landmarks within {prepared.rms:.1f} pixels of the poses, {prepared.blinks} blinks, {heard}, in {prepared.folder}; {prepared.seconds:.0f} s for a film of {length:.0f} s"
     )
 
 
@@ -156,7 +157,7 @@ def _prepare(
     count, points = len(track.points), track.points[known]
     feature = _listen(contents, work, count, hearing)
     focal = FOCAL * size
-    poses = find_poses(points, known.float(), focal, (size / 2, size / 2))
+    poses = _poses(work, points, known, size)
     eye = eye_openness(eye_aspect_ratio(points))
     pose = camera_to_head(poses.head_to_camera)
     shots = Shots(known, known, pose, face_boxes(points, size), lips_boxes(points, size), eye, mouth(points))
@@ -193,6 +194,22 @@ def _watch(contents: Contents, work: Path, size: int, detector: Detector) -> Tra
     if usual < SMALL * size:
         say(f"the face is only {usual:.0f} pixels high in frames of {size}: its lips may hardly move")
     return track
+
+
+def _poses(work: Path, points: torch.Tensor, known: torch.Tensor, size: int) -> Poses:
+    """From landmarks, then from the frames themselves, the larger ones halved."""
+    count = len(known) + min(SAMPLES, len(known))
+    seen = tracked(range(count), "poses", count)
+
+    def picture(row: int) -> torch.Tensor:
+        next(seen)
+        frame = Image.open(work / "ori_imgs" / f"{int(known[row])}.jpg").convert("L")
+        return torch.from_numpy(np.array(frame.reduce(size // SIDE)))
+
+    lens, times = (FOCAL * SIDE, (SIDE / 2, SIDE / 2)), known.float()
+    points = points * (SIDE / size)
+    poses = align(find_poses(points, times, *lens), points, times, picture, *lens)
+    return replace(poses, rms=poses.rms * size / SIDE)
 
 
 def _listen(contents: Contents, work: Path, count: int, hearing: Hearing) -> FeatureKind | None:

@@ -19,6 +19,7 @@ OUTER_LIPS = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 
 JAW = (58, 172, 136, 150, 149, 176, 148, 152, 377, 400, 378, 379, 365, 397, 288)
 """From the corner of the right jaw around the chin to that of the left."""
 FOREHEAD, CHIN, NOSE_BRIDGE = 10, 152, 168
+NOSE_WINGS = (98, 327)
 TEMPLES = (234, 454)
 """Right and left, just before the ears."""
 RIGID = (

@@ -1,5 +1,7 @@
 """How the head is held in every frame: landmarks -> rigid template -> perspective-n-point, smooth in time.
 
+What comes of it is where `align` begins, which looks at the pictures too.
+
 The head's own frame has x to the viewer's right, y up and z towards the viewer of a frontal face; its origin is between
 the temples, and its unit is a metre if the outer corners of the eyes are 9 cm apart, as they about are. The focal
 length cannot be seen in such films (the error falls with it without end), so that it is fixed at 2.5 heights.
@@ -25,12 +27,12 @@ OUTLIER = 3.0
 
 @dataclass(frozen=True)
 class Poses:
-    """`head_to_camera` has OpenCV axes (y down, z forward) on the camera's side. `template` is that of the rigid points.
-    `rms` is the error in pixels.
+    """`head_to_camera` has OpenCV axes (y down, z forward) on the camera's side. `template` is where landmarks are in the
+    head's frame, and `rms` how far the rigid ones' images are from where they were seen, in pixels.
     """
 
     head_to_camera: Float[Tensor, "n 3 4"]
-    template: Float[Tensor, "k 3"]
+    template: Float[Tensor, "478 3"]
     rms: float
 
 
@@ -74,18 +76,42 @@ def find_poses(
     `times` are the frames' numbers in the film, `focal` and `center` the camera's in pixels.
     """
     steady = smoothed(points, times, LANDMARK_FILTER).double()
-    seen = steady[:, list(RIGID), :2]
-    template = head_template(steady, focal, center)[list(RIGID)]
-    rotation, translation = perspective_n_point(template, seen, focal, center)
-    from scipy.spatial.transform import Rotation
+    template = head_template(steady, focal, center)
+    rigid = list(RIGID)
+    rotation, translation = perspective_n_point(template[rigid], steady[:, rigid, :2], focal, center)
+    rotation, translation = smoothed_poses(rotation, translation, times, POSE_FILTER)
+    return posed(rotation, translation, template, steady[:, rigid, :2], focal, center)
 
-    mean = Rotation.from_matrix(rotation.numpy()).mean()
-    turns = torch.from_numpy((mean.inv() * Rotation.from_matrix(rotation.numpy())).as_rotvec())
-    turns, translation = (smoothed(v, times, POSE_FILTER) for v in (turns, translation))
-    rotation = torch.from_numpy((mean * Rotation.from_rotvec(turns.numpy())).as_matrix())
-    error = _project(template, rotation, translation, focal, center) - seen
+
+def posed(
+    rotation: Float[Tensor, "n 3 3"],
+    translation: Float[Tensor, "n 3"],
+    template: Float[Tensor, "478 3"],
+    pixels: Float[Tensor, "n k 2"],
+    focal: float,
+    center: tuple[float, float],
+) -> Poses:
+    """With how far the rigid points' images are from `pixels`."""
+    error = _project(template[list(RIGID)], rotation, translation, focal, center) - pixels
     rms = float(error.square().sum(-1).mean().sqrt())
     return Poses(torch.cat([rotation, translation[..., None]], -1).float(), template.float(), rms)
+
+
+def smoothed_poses(
+    rotation: Float[Tensor, "n 3 3"],
+    translation: Float[Tensor, "n 3"],
+    times: Float[Tensor, "n"],
+    *filters: tuple[int, int],
+) -> tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"]]:
+    """Each filter in turn along time; rotations as turns from their mean."""
+    from scipy.spatial.transform import Rotation
+
+    whole = Rotation.from_matrix(rotation.numpy())
+    mean = whole.mean()
+    turns = torch.from_numpy((mean.inv() * whole).as_rotvec())
+    for filter in filters:
+        turns, translation = smoothed(turns, times, filter), smoothed(translation, times, filter)
+    return torch.from_numpy((mean * Rotation.from_rotvec(turns.numpy())).as_matrix()), translation
 
 
 def head_template(
@@ -131,23 +157,42 @@ def perspective_n_point(
     """
     rotation, translation = _orthographic(template, pixels, focal, center)
     for _ in range(rounds):
-        local = template @ rotation.transpose(1, 2)
-        x, y, z = (local + translation[:, None]).unbind(-1)
-        seen = torch.stack([x, y], -1) / z[..., None] * focal + pixels.new_tensor(center)
-        error = seen - pixels
-        size = error.norm(dim=-1)
-        weight = (OUTLIER * size.median(1, keepdim=True).values.clamp_min(1e-9) / size.clamp_min(1e-12)).clamp_max(1)
-        slope = _slopes(torch.stack([x, y, z], -1), focal)
-        turning = -slope @ _cross_matrices(local)  # by a small rotation from the left
-        jacobian = torch.cat([turning, slope], -1) * weight.sqrt()[..., None, None]
-        jacobian = jacobian.flatten(1, 2)
-        normal = jacobian.transpose(1, 2) @ jacobian
-        normal = normal + 1e-9 * torch.diag_embed(normal.diagonal(dim1=1, dim2=2))
-        right = jacobian.transpose(1, 2) @ (error * weight.sqrt()[..., None]).flatten(1)[..., None]
-        step = -torch.linalg.solve(normal, right)[..., 0]
-        rotation = torch.linalg.matrix_exp(_cross_matrices(step[:, :3])) @ rotation
-        translation = translation + step[:, 3:]
+        equations = landmark_equations(template, pixels, rotation, translation, focal, center)
+        rotation, translation = stepped(rotation, translation, *equations)
     return rotation, translation
+
+
+def landmark_equations(
+    template: Float[Tensor, "k 3"],
+    pixels: Float[Tensor, "n k 2"],
+    rotation: Float[Tensor, "n 3 3"],
+    translation: Float[Tensor, "n 3"],
+    focal: float,
+    center: tuple[float, float],
+) -> tuple[Float[Tensor, "n 6 6"], Float[Tensor, "n 6"]]:
+    """Gauss's normal equations (a matrix and a right side) for small steps of poses: turns from the left, then shifts."""
+    local = template @ rotation.transpose(1, 2)
+    seen = local + translation[:, None]
+    error = seen[..., :2] / seen[..., 2:] * focal + pixels.new_tensor(center) - pixels
+    size = error.norm(dim=-1)
+    weight = (OUTLIER * size.median(1, keepdim=True).values.clamp_min(1e-9) / size.clamp_min(1e-12)).clamp_max(1)
+    slope = _slopes(seen, focal)
+    jacobian = torch.cat([-slope @ _cross_matrices(local), slope], -1) * weight.sqrt()[..., None, None]
+    jacobian = jacobian.flatten(1, 2)
+    right = jacobian.transpose(1, 2) @ (error * weight.sqrt()[..., None]).flatten(1)[..., None]
+    return jacobian.transpose(1, 2) @ jacobian, right[..., 0]
+
+
+def stepped(
+    rotation: Float[Tensor, "n 3 3"],
+    translation: Float[Tensor, "n 3"],
+    normal: Float[Tensor, "n 6 6"],
+    right: Float[Tensor, "n 6"],
+) -> tuple[Float[Tensor, "n 3 3"], Float[Tensor, "n 3"]]:
+    """Poses after the step that such equations ask for, damped by a little."""
+    normal = normal + 1e-9 * torch.diag_embed(normal.diagonal(dim1=1, dim2=2))
+    step = -torch.linalg.solve(normal, right)
+    return torch.linalg.matrix_exp(_cross_matrices(step[:, :3])) @ rotation, translation + step[:, 3:]
 
 
 def camera_to_head(head_to_camera: Float[Tensor, "n 3 4"]) -> Float[Tensor, "n 4 4"]:
