@@ -1,5 +1,6 @@
 """Marching on a GPU: each lane walks along one ray, twice. The first walk counts what it finds, so that the second knows
-where to write it: nothing is kept between them, however many intervals a ray may have.
+where to write it: nothing is kept between them, however many intervals a ray may have. Both are one compiled program,
+told by a number which walk it is: two of them could round differently, and disagree about a cell's border.
 """
 
 import torch
@@ -39,12 +40,12 @@ def _to_border(cell, reach, u, slope, resolution):
     return tl.where(moving, (border - u) / tl.where(moving, slope, 1.0), 1e30)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["writing"])
 def _march(
     origin, direction, jitter, first, last, clear, low, size, offsets, count, following, middle, start, end, ray,
-    rays, limit, resolution, step, growth, CONTRACTED: tl.constexpr, WRITE: tl.constexpr, BLOCK: tl.constexpr,
+    rays, limit, resolution, step, growth, writing, CONTRACTED: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """The first walk writes `count` and `following`, the second (WRITE) the packed middle, start, end and ray."""
+    """The first walk writes `count` and `following`, the second the packed middle, start, end and ray."""
     r = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     valid = r < rays
     o_x = tl.load(origin + r * 3, mask=valid, other=0.0)
@@ -61,8 +62,8 @@ def _march(
     k = tl.load(first + r, mask=valid, other=0)
     stop = tl.maximum(tl.load(last + r, mask=valid, other=0), k)
     found = tl.zeros((BLOCK,), tl.int64)
-    if WRITE:
-        begin = tl.load(offsets + r, mask=valid, other=0)
+    second = tl.full((BLOCK,), 0, tl.int32) + writing > 0
+    begin = tl.load(offsets + r, mask=valid & second, other=0)
     walking = (k < stop) & (found < limit)
     while tl.max(walking.to(tl.int32), 0) > 0:
         near = _warp(k.to(tl.float32) + shift, step, growth)
@@ -87,14 +88,14 @@ def _march(
         cell = (i.to(tl.int64) * resolution + j) * resolution + l
         free = tl.load(clear + cell, mask=inside & walking, other=1).to(tl.int32)
         taken = walking & (free == 0)
-        if WRITE:
-            at = begin + found
-            tl.store(start + at, near, mask=taken)
-            tl.store(end + at, far, mask=taken)
-            tl.store(ray + at, r, mask=taken)
-            tl.store(middle + at * 3, o_x + t * d_x, mask=taken)
-            tl.store(middle + at * 3 + 1, o_y + t * d_y, mask=taken)
-            tl.store(middle + at * 3 + 2, o_z + t * d_z, mask=taken)
+        written = taken & second
+        at = begin + found
+        tl.store(start + at, near, mask=written)
+        tl.store(end + at, far, mask=written)
+        tl.store(ray + at, r, mask=written)
+        tl.store(middle + at * 3, o_x + t * d_x, mask=written)
+        tl.store(middle + at * 3 + 1, o_y + t * d_y, mask=written)
+        tl.store(middle + at * 3 + 2, o_z + t * d_z, mask=written)
         found += taken.to(tl.int64)
         # All cells up to free - 1 away are empty: go on to where the ray leaves them, never beyond.
         reach = free - 1
@@ -116,9 +117,9 @@ def _march(
         jump = tl.floor(_unwarp(t + ahead, step, growth) - _unwarp(t, step, growth)).to(tl.int64)
         k = tl.where(walking, k + tl.maximum(tl.where(leaps, jump, 1), 1), k)
         walking = (k < stop) & (found < limit)
-    if not WRITE:
-        tl.store(count + r, found, mask=valid)
-        tl.store(following + r, tl.where(found < limit, stop, k), mask=valid)
+    first_walk = valid & (second == 0)
+    tl.store(count + r, found, mask=first_walk)
+    tl.store(following + r, tl.where(found < limit, stop, k), mask=first_walk)
 
 
 @triton.jit
@@ -152,12 +153,12 @@ def march(
     constants = {"CONTRACTED": contracted, "BLOCK": BLOCK, "num_warps": 1}
     grid = (programs(rays, BLOCK),)
     nowhere = origin.new_empty(0)
-    unused = (nowhere, nowhere, nowhere, first)  # the first walk writes no intervals
-    launch(_march, grid, *lines, first, count, following, *unused, *numbers, WRITE=False, **constants)
+    unused = (nowhere, nowhere, nowhere, count)  # the first walk writes no intervals
+    launch(_march, grid, *lines, count, count, following, *unused, *numbers, 0, **constants)
     offsets = torch.cat([first.new_zeros(1), count.cumsum(0)])
     total = int(offsets[-1])
     packed = (origin.new_empty(total, 3), origin.new_empty(total), origin.new_empty(total), first.new_empty(total))
-    launch(_march, grid, *lines, offsets, count, following, *packed, *numbers, WRITE=True, **constants)
+    launch(_march, grid, *lines, offsets, count, following, *packed, *numbers, 1, **constants)
     return *packed, offsets, following
 
 
@@ -167,5 +168,5 @@ def still_lit(
     """Which intervals have no more than the optical depth `limit` before them, and the depth after all of them."""
     keep, after = torch.empty_like(density, dtype=torch.bool), torch.empty_like(depth)
     inputs = (t.contiguous() for t in (density, start, end, offsets, depth))
-    launch(_still_lit, depth.shape, *inputs, keep, after, limit, BLOCK=SAMPLES, num_warps=1)
+    launch(_still_lit, (depth.shape[0],), *inputs, keep, after, limit, BLOCK=SAMPLES, num_warps=1)
     return keep, after
