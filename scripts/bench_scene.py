@@ -14,7 +14,7 @@ from nerf3d.kernels.adam import Adam
 from nerf3d.kernels.hash_grid import GridLayout
 from nerf3d.kernels.march import clearance
 from nerf3d.render.occupancy import Occupancy, OccupancySampler
-from nerf3d.render.picture import render_picture
+from nerf3d.render.picture import Picture, render_picture
 from nerf3d.render.render import render
 
 HALF, RADIUS, CELLS = 1.5, 20, 64
@@ -86,7 +86,7 @@ def optimised(
     return step
 
 
-def picture(side: int, device: torch.device) -> Callable[[], object]:
+def picture(side: int, device: torch.device) -> Callable[[], Picture]:
     """A picture of the ball as a finished object, from a camera that it fills well."""
     bench = make_scene(1, device)
     field = bench.field

@@ -73,7 +73,7 @@ def write_summary(out: Path, machine: Figures, outcomes: list[Outcome], expected
     for outcome in outcomes:
         ended = outcome.ended if outcome.ended == "well" else f"{outcome.ended}: {outcome.last}"
         lines.append(f"{outcome.name:10} {outcome.seconds:8.1f} {outcome.limit:6.0f}  {ended}")
-        lines += [f"{'':27}{key}: {value}" for key, value in outcome.figures.items()]
+        lines += [f"{'':27}{key}: {_shown(value)}" for key, value in outcome.figures.items() if value != {}]
         lines += [f"{'':27}{picture}" for picture in outcome.pictures]
     text = "\n".join(lines) + "\n"
     passed = well == expected
@@ -81,6 +81,15 @@ def write_summary(out: Path, machine: Figures, outcomes: list[Outcome], expected
     with whole_file(out / "summary.txt") as temporary:
         temporary.write_text(text, encoding="utf-8")
     return text
+
+
+def _shown(value: object) -> str:
+    """A number in four digits, several with their names."""
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(item)}" for key, item in value.items())
+    if isinstance(value, float):
+        return f"{value:.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+    return str(value)
 
 
 def _ended(part: Part, log: Path) -> str:

@@ -14,11 +14,12 @@ SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 import bench_costs as costs  # noqa: E402
+import bench_measure  # noqa: E402
 from bench_costs import Cost  # noqa: E402
 from bench_limits import Limits  # noqa: E402
-from bench_measure import time_operation  # noqa: E402
+from bench_measure import time_frames, time_operation, time_step  # noqa: E402
 from bench_operations import Operation, operations, step_costs  # noqa: E402
-from bench_scene import LAYOUT, make_scene, training_step  # noqa: E402
+from bench_scene import LAYOUT, make_scene, picture, training_step  # noqa: E402
 from bench_table import Report, Row, closing, header, line  # noqa: E402
 from bench_timing import available, fault, interleaved, under  # noqa: E402
 
@@ -162,6 +163,38 @@ def test_the_bench_knows_every_kernel_and_every_step_the_same_samples() -> None:
     assert {o.name.split()[0] for o in found} == {
         *("march", "light", "hash", "density", "color", "compositing", "rows", "rasterisation", "Adam")
     }
+
+
+def test_a_step_beside_another_program_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each rate is of a version's own samples; one that fails is named, and the row has the others."""
+
+    def rival(name: str, _: object):  # type: ignore[no-untyped-def]
+        if name == "nerfacc":
+            raise RuntimeError("no compiler")
+        return lambda: 1000
+
+    monkeypatch.setattr(bench_measure, "rival_step", rival)
+    bench = make_scene(8, CPU)
+    limits = Limits(1e9, 1e9, {(2**LAYOUT.log2_table_size, LAYOUT.features): 1e9})
+    report = Report({"device": "a machine"}, ["torch"])
+    row = time_step(bench, report, limits, 1, "tcnn")
+    assert set(row.seconds) == {"torch", "tcnn"}
+    assert report.samples_per_second["tcnn"] == pytest.approx(1000 / row.seconds["tcnn"])
+    assert row.least > 0
+    assert report.peak_memory["the whole process"] > 2**20
+    time_step(bench, report, limits, 1, "nerfacc")
+    assert report.failed == {"nerfacc": "RuntimeError: no compiler"}
+    assert set(report.samples_per_second) == {"torch"}
+
+
+def test_the_picture_shows_a_solid_ball() -> None:
+    seen = picture(24, CPU)()
+    assert float(seen.opacity[12, 12]) > 0.99
+    assert float(seen.opacity[0, 0]) == 0
+    assert 0.1 < float(seen.opacity.mean()) < 0.9
+    report = Report({"device": "a machine"}, ["torch"])
+    time_frames(report, 8, CPU, 1)
+    assert report.frames_per_second["torch"] > 0
 
 
 @pytest.mark.parametrize(

@@ -78,14 +78,17 @@ def test_a_part_that_takes_too_long_ends_with_all_that_it_started(
 
 
 def test_the_summary_says_what_is_known_so_far(tmp_path: Path) -> None:
-    parts = [Part("good", python("pass"), 20, lambda _: {"dB": 30.5}), Part("bad", python("raise SystemExit(1)"), 20)]
+    parts = [
+        Part("good", python("pass"), 20, lambda _: {"rate": {"a": 12345.6}, "dB": 30.5, "no": {}}),
+        Part("bad", python("raise SystemExit(1)"), 20),
+    ]
     outcomes = list(run_parts(parts, tmp_path))
     text = write_summary(tmp_path, {"device": "a machine"}, outcomes[:1], 2)
     assert "1 of 2 parts went well, 1 were run" in text
     assert json.loads((tmp_path / "summary.json").read_text())["passed"] is False
     text = write_summary(tmp_path, {"device": "a machine"}, outcomes, 2)
     assert (tmp_path / "summary.txt").read_text() == text
-    assert "dB: 30.5" in text
+    assert [line.strip() for line in text.splitlines()][5:7] == ["rate: a 12346", "dB: 30.5"]
     assert "exit code 1: it said nothing" in text
     data = json.loads((tmp_path / "summary.json").read_text())
     assert [part["ended"] for part in data["parts"]] == ["well", "exit code 1"]
