@@ -38,8 +38,9 @@ def test_whoever_stops_listening_leaves_nothing_behind(tmp_path: Path, monkeypat
     program.write_text(
         "import sys, time\n"
         "if 'long' not in sys.argv: sys.exit(3)\n"
-        "print('begun', flush=True)\n"
-        "try: time.sleep(60)\n"
+        "try:\n"
+        "    print('begun', flush=True)\n"
+        "    time.sleep(60)\n"
         "except KeyboardInterrupt: print('saved', flush=True)\n"
     )
     real = subprocess.Popen

@@ -17,7 +17,7 @@ from nerf3d.commands.interpolate import interpolate
 from nerf3d.commands.invert_picture import read_object
 from nerf3d.commands.prepare_collection import prepare_collection
 from nerf3d.commands.sample_generator import sample_generator
-from nerf3d.core.schedules import Constant, Decay
+from nerf3d.core.schedules import Constant
 from nerf3d.errors import InputError
 from nerf3d.media.ffmpeg import look_into
 from nerf3d.runs import open_run
@@ -199,7 +199,8 @@ def test_lost_numbers_step_back_twice_at_most(
     monkeypatch.setattr(fit_generator, "run_training", lost)
     with pytest.raises(InputError, match="not a number"):
         fit_generator.fit_generator(cars, tmp_path / "run", settings=SMALL, steps=5)
-    assert [t.start for t in tries] == [2e-3, 1e-3, 5e-4]
+    first = DiffAE().rate(0.0)
+    assert [t(0.0) for t in tries] == pytest.approx([first, first / 2, first / 4])
     assert capsys.readouterr().err.count("half the rates") == 2
 
 
@@ -215,7 +216,7 @@ def test_no_step_is_a_failure(cars: Path, tmp_path: Path, capsys: pytest.Capture
 
 def test_slower_halves_every_rate() -> None:
     recipe = fit_generator.slower(DiffAE())
-    assert recipe.rate == Decay(1e-3, 1e-4)
+    assert [recipe.rate(at) for at in (0.0, 1.0)] == pytest.approx([DiffAE().rate(at) / 2 for at in (0.0, 1.0)])
     assert recipe.flow.rate == Constant(5e-4)
     assert recipe.looks == DiffAE().looks
 

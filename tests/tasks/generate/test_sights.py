@@ -131,7 +131,7 @@ def test_smaller_pictures_are_means_and_larger_ones_are_bilinear() -> None:
 
 
 def test_recipes_look_each_in_its_own_way() -> None:
-    assert sight_of(EG3D()) == Whole(32, (16, 32), (0.5,))
+    assert sight_of(EG3D()) == Whole(32, (16, 32), (EG3D().sharp,))
     assert sight_of(PiGAN()) == Whole(32, (16, 32), (0.5,))
     assert sight_of(GRAF()) == Patches(16, GRAF().smallest)
     large = SuperResolutionConfig(raw=8, channels=(4, 4))
