@@ -43,7 +43,7 @@ class VQAutoencoderConfig:
     """Of the features at 4 x 4, 8 x 8 and so on: as many as the pictures' resolution takes."""
     grid: tuple[int, int, int] = (4, 4, 2)
     """Cells of the box along x, y and z: a token each."""
-    latent: int = 6
+    latent: int = 8
     """Numbers in a token's vector."""
     codebook: CodebookConfig = Nearest()
     style: int = 128

@@ -130,13 +130,13 @@ class VQAR:
     model: VQAutoencoderConfig = VQAutoencoderConfig()
     transformer: TokenTransformerConfig = Masked()
     looks: Looks = Looks(objects=12, rays=256)
-    settled: float = 0.75
+    settled: float = 0.8
     """From this share of the run on the autoencoder stays as it is, and the transformer learns its tokens."""
     opacity_weight: float = 0.5
     batch: int = 64
     """Sequences in a lesson of the transformer."""
-    rate: Schedule = Decay(2e-2, 1e-3, until=0.75)
-    transformer_rate: Schedule = Decay(1e-3, 1e-4, begin=0.75)
+    rate: Schedule = Decay(2e-2, 3e-4, until=0.8)
+    transformer_rate: Schedule = Decay(1e-3, 1e-4, begin=0.8)
     warmup: int = 50
     steps: int | None = None
     minutes: float | None = 30.0
