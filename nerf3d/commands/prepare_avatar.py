@@ -43,7 +43,9 @@ SMALL = 0.2
 
 @dataclass(frozen=True)
 class Prepared:
-    """What came of a film. `rms` is how far landmarks are from where the poses put them, in pixels; `feature` is None where the film has no sound."""
+    """What came of a film. `rms` is how far landmarks are from where the poses put them, in pixels; `feature` is None where
+    the film has no sound.
+    """
 
     folder: Path
     frames: int
@@ -125,7 +127,8 @@ def summary(prepared: Prepared, contents: Contents) -> str:
     heard = f"{prepared.feature}" if prepared.feature else "no sound"
     return (
         f"{prepared.frames} frames ({', '.join(lost) or 'a face in each'}), "
-        f"landmarks within {prepared.rms:.1f} pixels of the poses, {prepared.blinks} blinks, {heard}, in {prepared.folder}; {prepared.seconds:.0f} s for a film of {length:.0f} s"
+        f"landmarks within {prepared.rms:.1f} pixels of the poses, {prepared.blinks} blinks, {heard}, "
+        f"in {prepared.folder}; {prepared.seconds:.0f} s for a film of {length:.0f} s"
     )
 
 
