@@ -23,11 +23,11 @@ SPACES: dict[str, tuple[Space, Lattice, int]] = {
     ),
     "contracted": (
         Contracted(Box.cube(1.0, (0.1, 0.0, -0.2))),
-        *(Lattice(0.02 * COARSE), 100 if triton_interpreted() else 3000),
+        *(Lattice(0.02 * COARSE), 80 if triton_interpreted() else 3000),
     ),
     "contracted, growing steps": (
         Contracted(Box.cube(1.0, (0.1, 0.0, -0.2))),
-        *(Lattice(0.02 * COARSE, COARSE / 100), 90 if triton_interpreted() else 700),
+        *(Lattice(0.02 * COARSE, COARSE / 100), 70 if triton_interpreted() else 700),
     ),
 }
 
@@ -93,7 +93,7 @@ def test_a_walk_goes_on_where_it_stopped(backend: str) -> None:
         alive = torch.arange(100, device=first.device)
         while len(alive):
             part = march(
-                origin[alive], direction[alive], jitter[alive], first[alive], end[alive], 9, clear, space, lattice
+                origin[alive], direction[alive], jitter[alive], first[alive], end[alive], 12, clear, space, lattice
             )
             parts.append(part)
             which.append(alive)
