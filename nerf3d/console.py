@@ -95,7 +95,7 @@ class TrainingBar:
 
 @contextmanager
 def training_bar() -> Iterator[TrainingBar]:
-    if not console.is_terminal:
+    if not console.is_terminal or not leads():
         yield TrainingBar(None)
         return
     columns = (BarColumn(24), TextColumn("{task.percentage:3.0f} %"), TextColumn("{task.fields[state]}"))

@@ -11,6 +11,7 @@ import pytest
 import tiny
 
 from nerf3d.cli import main
+from nerf3d.commands.prepare_collection import prepare_collection
 from nerf3d.data.load import load_capture
 from nerf3d.metrics.pictures import psnr
 from nerf3d.runs import open_run
@@ -118,3 +119,14 @@ def test_what_one_process_does_alone_is_refused(
     monkeypatch.setenv("WORLD_SIZE", "2")
     assert main(["text", "a red mug"]) == 2
     assert "cannot be shared by several processes; start it without torchrun" in capsys.readouterr().err
+
+
+def test_a_recipe_that_cannot_be_shared_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prepare_collection("cars", tmp_path / "cars", count=10, views=2, size=32)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    out = tmp_path / "run"
+    assert main(["gen", "fit", str(tmp_path / "cars"), "--recipe", "vqar", "--out", str(out)]) == 2
+    assert "start it without torchrun" in capsys.readouterr().err
+    assert not out.exists()

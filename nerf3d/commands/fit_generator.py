@@ -148,6 +148,8 @@ def _check_same(run: Run, learnt: Collection, folder: Path) -> None:
 
 def _task(config: RunConfig, learnt: Collection, about: About, device: torch.device) -> GenerateTask:
     assert isinstance(config.recipe, Generate)
+    if isinstance(config.recipe, SSDNeRF | VQAR):  # codes and codebooks move without gradients
+        check_alone("a run by this recipe")
     task = task_of(config.recipe, learnt, about.box, torch.Generator().manual_seed(config.seed))
     assert isinstance(task, nn.Module)
     return task.to(device)  # type: ignore[return-value]
@@ -155,8 +157,6 @@ def _task(config: RunConfig, learnt: Collection, about: About, device: torch.dev
 
 def _train(run: Run, learnt: Collection, every: int | None, device: torch.device, started: float) -> Run:
     about = read_about(run.folder / COLLECTION) if leads() else About.of(learnt)
-    if isinstance(run.config.recipe, SSDNeRF | VQAR):  # codes and codebooks move without gradients
-        check_alone("a run by this recipe")
     for left in range(STEPS_BACK, -1, -1):
         task = _task(run.config, learnt, about, device)
         try:

@@ -97,8 +97,8 @@ def run_training(
     `kept` are the modules that checkpoints hold beside the loop's own state. Under torchrun all processes train together
     (see `nerf3d.ranks`), and all but the leader end here: what is made of the run is one process's work.
 
-    Raises Interrupted after Ctrl-C, saved,
-    Diverged when a parameter is not a number any more, and FailedError where not even one step was done.
+    Raises Interrupted after Ctrl-C, saved, Diverged when a parameter is not a number any more, and FailedError where not
+    even one step was done.
     """
     with joined(device) as ranks:
         state = _trained(run, task, kept, weights, checkpoint_every, device, started, watch, ranks)

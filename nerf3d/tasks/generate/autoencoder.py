@@ -76,14 +76,8 @@ class AutoencoderTask(nn.Module):
             self.codes = self.encode_all()
             self.maker.flow.learn_scale(self.codes)
         pick = torch.randint(len(self.codes), (self.recipe.flow.batch,), generator=rng)
-        yield Update(
-            "flow",
-            {
-                "flow": self.maker.flow.loss(
-                    self.codes[pick], told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds), rng
-                )
-            },
-        )
+        condition = told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds)
+        yield Update("flow", {"flow": self.maker.flow.loss(self.codes[pick], condition, rng)})
 
     def _reconstruct(self, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder

@@ -58,7 +58,7 @@ class DiffAE:
     """Of the codes' mean square: it keeps them from growing without end."""
     opacity_weight: float = 0.5
     rate: Schedule = Decay(2e-2, 5e-4)
-    """Ten times what adversaries bear: with 2e-3 the same time leaves objects twice as far from their pictures."""
+    """Ten times the adversaries': after three minutes cars were 1.4 dB nearer to their pictures than with 2e-3."""
     warmup: int = 50
     steps: int | None = None
     minutes: float | None = 30.0
