@@ -24,6 +24,7 @@ from nerf3d.runs import open_run
 from nerf3d.scenes import load_model, load_scene
 from nerf3d.tasks.generate import DiffAE, editing, inversion
 from nerf3d.tasks.generate.latent import read_latent
+from nerf3d.tasks.generate.resemblance import SQUARED
 from nerf3d.train import NotANumber
 
 SMALL = (
@@ -58,8 +59,8 @@ def model(cars: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little effort, and pictures of few pixels."""
     effort = inversion.Effort(pose_steps=2, steps=4, tuning_steps=2)
-    monkeypatch.setattr(inversion.invert, "__defaults__", (effort,))
-    monkeypatch.setattr(inversion.tune, "__defaults__", (effort,))
+    monkeypatch.setattr(inversion.invert, "__defaults__", (effort, SQUARED))
+    monkeypatch.setattr(inversion.tune, "__defaults__", (effort, SQUARED))
     monkeypatch.setattr(editing.edit, "__defaults__", (False, editing.Push(steps=3, views=1)))
     monkeypatch.setattr("nerf3d.commands.turntable.FRAMES", 3)
     monkeypatch.setattr("nerf3d.commands.sample_generator.SURFACE", 16)
@@ -126,7 +127,7 @@ def test_the_way_between_objects_is_a_film(model: Path, tmp_path: Path, monkeypa
 
 def test_a_picture_is_inverted_and_edited(model: Path, cars: Path, tmp_path: Path, brief: None) -> None:
     picture = cars / "00000" / "img00000000.png"
-    made = invert_picture.invert_picture(model, picture, tmp_path / "found")
+    made = invert_picture.invert_picture(model, picture, tmp_path / "found", measures=("structural", "identity"))
     latent = read_latent(made.run.folder / "latent.safetensors")
     assert latent.how == "inverted from img00000000.png"
     assert latent.tuned
@@ -243,6 +244,10 @@ Bad = Callable[[Path, Path, Path], list[str]]
         ),
         (lambda model, cars, out: ["fit", str(cars), "--size", "16", "--out", str(out / "b")], "32 pixels, not 16"),
         (lambda model, cars, out: ["invert", str(model), str(out / "none.png")], "none.png"),
+        (
+            lambda model, cars, out: ["invert", str(model), str(out / "none.png"), "--critic", str(out)],
+            "add the measure identity",
+        ),
         (lambda model, cars, out: ["edit", str(model), str(out), "  "], "the prompt is empty"),
     ],
 )

@@ -1,12 +1,14 @@
 """`nerf3d gen invert`: one picture in, the object that it shows out, as the generative model can make it."""
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from nerf3d.assets import EVALUATOR
 from nerf3d.commands.sample_generator import Sampled, keep_object
 from nerf3d.console import say
 from nerf3d.core import Cameras
@@ -14,12 +16,14 @@ from nerf3d.data.collections.eg3d import LABELS, camera_of
 from nerf3d.data.collections.pictures import load_resized
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.metrics.clip import Evaluator
 from nerf3d.metrics.pictures import psnr
 from nerf3d.runs import open_run
 from nerf3d.scenes import Model, field_of, load_model
 from nerf3d.tasks.generate import Latent
 from nerf3d.tasks.generate.inversion import Inverted, invert, tune
 from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
+from nerf3d.tasks.generate.resemblance import Measure, Resemblance
 
 LEAST_COVERED = 0.005
 """A picture with less than this share of its pixels covered shows no object."""
@@ -32,15 +36,22 @@ def invert_picture(
     out: Path | str | None = None,
     tuned: bool = True,
     seed: int = 0,
+    measures: Sequence[Measure] = (),
+    critic: Path | str | None = None,
 ) -> Sampled:
     """Find the code whose object looks like a picture, and write it to `out` (None: RUN/inverted/NAME): a run with
     latent.safetensors, preview.png, turntable.mp4, asset.glb, and inversion.png, the picture beside what was made of it.
 
     The picture shows one object before transparency, or before plain white. Where it belongs to a collection in EG3D's
     layout its camera is taken from there; else the camera is looked for too. `tuned`: change the model's weights a little,
-    for this object alone. Raises InputError.
+    for this object alone. `measures`: what counts beside squared differences; identity is what `critic`, the folder of an
+    open_clip model (None: the program's own), takes both for. Raises InputError.
     """
     began = time.perf_counter()
+    if critic is not None and "identity" not in measures:
+        raise InputError("a critic was named, but nobody asks it: add the measure identity, or leave the critic away")
+    judge = Evaluator.open(Path(critic) if critic is not None else EVALUATOR) if "identity" in measures else None
+    resemblance = Resemblance(tuple(measures), judge)
     model = load_model(open_run(Path(run)))
     file = Path(photograph)
     seen = read_object(file, model.about.cameras.width)
@@ -51,8 +62,10 @@ def invert_picture(
         else "its camera is not known: it is looked for among the collection's"
     )
     rng = torch.Generator().manual_seed(seed)
-    found = invert(model.makes, seen, model.about.cameras if camera is None else camera, camera is not None, rng)
-    weights = tune(model.maker, found, seen, model.about.views(PSEUDO_VIEWS), rng) if tuned else {}
+    cameras = model.about.cameras if camera is None else camera
+    found = invert(model.makes, seen, cameras, camera is not None, rng, resemblance=resemblance)
+    around = model.about.views(PSEUDO_VIEWS)
+    weights = tune(model.maker, found, seen, around, rng, resemblance=resemblance) if tuned else {}
     target = Path(out) if out is not None else model.run.folder / "inverted" / file.stem
     made = keep_object(model, Latent(found.code, model.name, f"inverted from {file.name}", weights), target, seed)
     _show(model, made, found, seen, weights)

@@ -86,8 +86,13 @@ def lpips(a: Float[Tensor, "h w 3"], b: Float[Tensor, "h w 3"], net: str = "vgg"
     if not lpips_available(net)[0]:
         return None
     with torch.no_grad():
-        x, y = (2 * p.detach().float().cpu().permute(2, 0, 1)[None] - 1 for p in (a, b))
-        return float(_judge(net)(x, y))
+        return float(perceptual(a.detach().float().cpu(), b.detach().float().cpu(), net))
+
+
+def perceptual(a: Float[Tensor, "h w 3"], b: Float[Tensor, "h w 3"], net: str = "vgg") -> Float[Tensor, ""]:
+    """The same with a gradient, on the CPU; only where it is available."""
+    x, y = (2 * p.permute(2, 0, 1)[None] - 1 for p in (a, b))
+    return _judge(net)(x, y).reshape(())
 
 
 @cache
@@ -97,4 +102,4 @@ def _judge(net: str) -> torch.nn.Module:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lpips calls torchvision by an outdated name
-        return LPIPS(net=net, verbose=False)
+        return LPIPS(net=net, verbose=False).eval().requires_grad_(False)

@@ -158,6 +158,16 @@ def _add_invert(steps) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("picture", metavar="PICTURE", help="one object, square, before transparency or white")
     parser.add_argument("--out", metavar="DIR", help="the object's folder (RUN/inverted/PICTURE)")
     parser.add_argument("--no-tuning", action="store_true", help="do not adapt the model to this one picture")
+    parser.add_argument(
+        "--measure",
+        action="append",
+        choices=["absolute", "structural", "perceptual", "identity"],
+        default=[],
+        help="how the object is held against the picture beside squared differences; may be given again",
+    )
+    parser.add_argument(
+        "--critic", metavar="DIR", help="the open_clip model that sees the identity (the program's own)"
+    )
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance (0)")
 
 
@@ -167,7 +177,15 @@ def _invert(arguments: argparse.Namespace) -> None:
     keep_pages()
     from nerf3d.commands.invert_picture import invert_picture
 
-    invert_picture(arguments.model, arguments.picture, arguments.out, not arguments.no_tuning, arguments.seed)
+    invert_picture(
+        arguments.model,
+        arguments.picture,
+        arguments.out,
+        not arguments.no_tuning,
+        arguments.seed,
+        arguments.measure,
+        arguments.critic,
+    )
 
 
 def _add_edit(steps) -> None:  # type: ignore[no-untyped-def]

@@ -22,6 +22,7 @@ from nerf3d.data.collections.collection import Attributes, Collection
 from nerf3d.tasks.generate.looks import picture
 from nerf3d.tasks.generate.maker import Maker
 from nerf3d.tasks.generate.plane_reconstruction import Reconstruction, reconstruct
+from nerf3d.tasks.generate.resemblance import SQUARED, Resemblance
 from nerf3d.tasks.generate.ssdnerf import PlaneObjects
 
 DRAWN = 32
@@ -47,7 +48,7 @@ class Effort:
 
 @dataclass(frozen=True)
 class Inverted:
-    """`error` is the mean squared error of colours before white and opacity, at the picture's own camera."""
+    """`error` is how far the object is from the picture at the picture's own camera, as `Resemblance` has it."""
 
     code: Float[Tensor, "*code"]
     camera: Cameras
@@ -61,27 +62,29 @@ def invert(
     known: bool,
     rng: torch.Generator,
     effort: Effort = Effort(),
+    resemblance: Resemblance = SQUARED,
 ) -> Inverted:
     """The code whose object looks like `seen` (colours over black and opacity) from camera 0 of `cameras` if it is `known`,
-    else from whichever of them, or near it, shows it best.
+    else from whichever of them, or near it, shows it best. Planes are led by squared differences, whatever `resemblance`.
     """
     if known and isinstance(maker, PlaneObjects):
         return _reconstructed(maker, seen, cameras[:1], rng)
     start = maker.read(seen[None])[0].detach()
     spread = spread_of(maker, rng)
     if known:
-        return _followed(maker, seen, cameras[:1], start, spread, effort.steps, False, rng, effort)
+        return _followed(maker, seen, cameras[:1], start, spread, effort.steps, False, rng, effort, resemblance)
     field = maker.fields(start[None])[0]
     with torch.no_grad():
         errors = [float(F.mse_loss(picture(field, cameras, i, maker.sampler), seen)) for i in range(len(cameras))]
     order = torch.tensor(errors).argsort()[:CANDIDATES].tolist()
     tried = [
-        _followed(maker, seen, cameras[i : i + 1], start, spread, effort.pose_steps, True, rng, effort) for i in order
+        _followed(maker, seen, cameras[i : i + 1], start, spread, effort.pose_steps, True, rng, effort, resemblance)
+        for i in order
     ]
     best = min(tried, key=lambda each: each.error)
     if isinstance(maker, PlaneObjects):
         return _reconstructed(maker, seen, best.camera, rng)
-    return _followed(maker, seen, best.camera, best.code, spread, effort.steps, True, rng, effort)
+    return _followed(maker, seen, best.camera, best.code, spread, effort.steps, True, rng, effort, resemblance)
 
 
 def _reconstructed(
@@ -113,6 +116,7 @@ def _followed(
     moves: bool,
     rng: torch.Generator,
     effort: Effort,
+    resemblance: Resemblance,
 ) -> Inverted:
     off = torch.zeros_like(start, requires_grad=True)
     turn = torch.zeros(6, requires_grad=True)
@@ -124,7 +128,7 @@ def _followed(
     for step in range(steps + 1):
         code, there = start + spread * off, moved(camera, turn) if moves else camera
         shown = picture(maker.fields(code[None])[0], there, 0, maker.sampler, rng if step < steps else None)
-        error = F.mse_loss(shown, seen)
+        error = resemblance(shown, seen)
         if float(error.detach()) < best.error:
             best = Inverted(code.detach(), _fixed(there), float(error.detach()))
         optimizer.zero_grad()
@@ -140,6 +144,7 @@ def tune(
     around: Cameras,
     rng: torch.Generator,
     effort: Effort = Effort(),
+    resemblance: Resemblance = SQUARED,
 ) -> dict[str, Tensor]:
     """Weights of the maker, by name, with which the code's object looks more like the picture, and as before from `around`.
 
@@ -155,7 +160,7 @@ def tune(
     for _ in range(effort.tuning_steps):
         field = tuned.fields(found.code[None])[0]
         other = int(torch.randint(len(around), (), generator=rng))
-        loss = F.mse_loss(picture(field, found.camera, 0, tuned.sampler, rng), seen)
+        loss = resemblance(picture(field, found.camera, 0, tuned.sampler, rng), seen)
         loss = loss + F.mse_loss(picture(field, around, other, tuned.sampler, rng), before[other])
         optimizer.zero_grad()
         loss.backward()
