@@ -16,8 +16,9 @@ rounding of the position). Tables in half precision stay with others, for it wou
 **Network.** `FullyFusedMLP` has hidden layers of 16, 32, 64 or 128 neurons, all alike, ReLU and no biases. Its parameters
 are our matrices (out, in), row after row and layer after layer, with inputs and outputs filled up to multiples of 16. It
 fills up inputs with ones; the weights that meet them, and those of neurons that we do not have, are zeros here. It computes
-in half precision, and agrees within 1 % in norm, forward and backward; gradients of a single point differ where rounding
-decides whether a neuron is silent. Networks of one layer, or of more than 128 neurons, stay with others.
+in half precision, and agrees within 0.2 % in norm, its gradients within 3 %: rounding decides here and there whether a
+neuron is silent, and then a point's gradient is another. Networks of one layer, or of more than 128 neurons, stay with
+others.
 """
 
 import warnings
@@ -91,6 +92,7 @@ def mlp(x: Float[Tensor, "n i"], weights: list[Tensor], ours: Apply) -> Float[Te
     return borrow(theirs, lambda x, *weights: (ours(x, list(weights)),), (x, *weights), TOTAL)[0]
 
 
+@torch.enable_grad()
 def probe(device: torch.device) -> None:
     """A few points through an encoding and a network, and back; raises ArithmeticError where something comes out wrong."""
     rng = torch.Generator().manual_seed(0)
@@ -109,7 +111,7 @@ def probe(device: torch.device) -> None:
 
     for pair, tensors, tolerance in ((encoding, [table], 1e-3), (network, [h, *weights], 1e-2)):
         tensors = [tensor.requires_grad_() for tensor in tensors]
-        theirs, right = ([y, *torch.autograd.grad(y.sum(), tensors)] for y in pair(*tensors))
+        theirs, right = ([y.detach(), *torch.autograd.grad(y.sum(), tensors)] for y in pair(*tensors))
         wrong = max(float((a - b).abs().max() / b.abs().max()) for a, b in zip(theirs, right, strict=True))
         if not wrong <= tolerance:
             raise ArithmeticError(f"its results are wrong by {wrong:.0%}")
