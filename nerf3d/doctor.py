@@ -148,7 +148,7 @@ def _kernels() -> Finding:
 
 
 def _libraries() -> Iterator[Finding]:
-    """What `--kernels tcnn` takes; without CUDA there is nothing to say. Whether they work is tried where they are chosen."""
+    """What `--kernels tcnn` takes; nothing to say without CUDA. Whether they work is tried where they are chosen."""
     import torch
 
     from nerf3d.kernels.backend import TCNN
