@@ -50,6 +50,7 @@ def examine(folder: Path | None = None) -> list[Finding]:
         _cuda(),
         *_numba(),
         _kernels(),
+        *_libraries(),
         _ffmpeg(),
         *_extras(),
         _lpips_weights(),
@@ -144,6 +145,24 @@ def _kernels() -> Finding:
     from nerf3d.kernels import backend
 
     return Finding("kernels", "ok", backend.describe())
+
+
+def _libraries() -> Iterator[Finding]:
+    """What `--kernels tcnn` takes; nothing to say without CUDA. Whether they work is tried where they are chosen."""
+    import torch
+
+    from nerf3d.kernels.backend import TCNN
+
+    if not torch.cuda.is_available():
+        return
+    for name, module, gain, remedy in (
+        ("tiny-cuda-nn", "tinycudann", "encodings and networks for --kernels tcnn", TCNN),
+        ("nerfacc", "nerfacc", "compositing for --kernels tcnn", "pip install nerfacc"),
+    ):
+        if util.find_spec(module) is None:
+            yield Finding(name, "note", f"not installed: {gain}", remedy)
+        else:
+            yield Finding(name, "ok", f"{_version(module)}: {gain}")
 
 
 def _ffmpeg() -> Finding:

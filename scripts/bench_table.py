@@ -10,9 +10,9 @@ import torch
 from bench_limits import Limits
 
 from nerf3d.files import write_json
-from nerf3d.kernels.backend import Backend
+from nerf3d.kernels.backend import Version
 
-REFERENCE: Backend = "torch"
+REFERENCE: Version = "torch"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Report:
     """Everything; a part that was left out or failed is missing, and `failed` says why."""
 
     machine: dict[str, str | int | None]
-    versions: list[Backend]
+    versions: list[Version]
     limits: Limits | None = None
     rows: list[Row] = field(default_factory=list)
     samples_per_second: dict[str, float] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from typing import TypeVar, get_args
 
 import torch
 
-from nerf3d.kernels.backend import Backend, using
+from nerf3d.kernels.backend import Backend, Version, library_fault, using
 from nerf3d.kernels.hash_grid import GridLayout, hash_encode
 
 Result = TypeVar("Result")
@@ -68,7 +68,7 @@ def interleaved(versions: Mapping[str, Work], repeats: int, clock: Clock, calls:
     return {name: statistics.median(found) for name, found in times.items()}
 
 
-def under(name: Backend, work: Callable[[], Result]) -> Callable[[], Result]:
+def under(name: Version, work: Callable[[], Result]) -> Callable[[], Result]:
     """The same work with one back end for all kernels."""
 
     def forced() -> Result:
@@ -78,14 +78,16 @@ def under(name: Backend, work: Callable[[], Result]) -> Callable[[], Result]:
     return forced
 
 
-def available(device: torch.device) -> list[Backend]:
+def available(device: torch.device) -> list[Version]:
     """The back ends that answer on this device, the torch reference first: each encodes a few points to show it."""
     layout = GridLayout(levels=2, features=2, log2_table_size=8, coarsest=4, finest=8)
     x, table = torch.rand(16, 3, device=device), torch.rand(layout.entries, 2, device=device)
-    found: list[Backend] = ["torch"]
+    found: list[Version] = ["torch"]
     for name in get_args(Backend):
         if name != "torch" and fault(under(name, lambda: hash_encode(x, table, layout))) is None:
             found.append(name)
+    if device.type == "cuda" and not library_fault("tcnn", device):
+        found.append("tcnn")
     return found
 
 

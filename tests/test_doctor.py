@@ -34,6 +34,17 @@ def test_an_absent_extra_is_a_note_with_the_command_that_brings_it(monkeypatch: 
     assert findings[0].remedy == f"pip install pycolmap torch=={torch.__version__.split('+')[0]}"
 
 
+def test_libraries_for_cuda_are_looked_for_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.util, "find_spec", lambda name: None if name == "tinycudann" else object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert list(doctor._libraries()) == []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    absent, present = doctor._libraries()
+    assert absent.status == "note"
+    assert absent.remedy.startswith("pip install git+https://github.com/NVlabs/tiny-cuda-nn")
+    assert (present.name, present.status) == ("nerfacc", "ok")
+
+
 def test_broken_requirements_are_missing_with_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     original = builtins.__import__
 

@@ -15,9 +15,16 @@ from torch import Tensor
 from nerf3d.errors import InputError
 
 Backend = Literal["numba", "torch", "triton"]
-Choice = Literal["auto", "numba", "torch", "triton"]
-_forced: Backend | None = None
+"""Those that have, or stand in for, every operation."""
+Library = Literal["nerfacc", "tcnn"]
+"""Others' programs for some operations: see `composite_nerfacc.py` and `tcnn.py`."""
+Version = Literal["numba", "torch", "triton", "tcnn"]
+Choice = Literal["auto", "numba", "torch", "triton", "tcnn"]
+_forced: Version | None = None
 _chosen: Choice = "auto"
+
+TCNN = "pip install git+https://github.com/NVlabs/tiny-cuda-nn/#subdirectory=bindings/torch"
+"""What brings tiny-cuda-nn, which is on no registry."""
 
 
 @cache
@@ -53,15 +60,35 @@ def triton_works(device: torch.device) -> bool:
     try:
         probe(device)
     except Exception as error:  # whatever a compiler, an assembler or a driver may raise
-        reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-        warnings.warn(f"Triton does not work on {device} ({reason}); plain torch is used instead", stacklevel=2)
+        warnings.warn(f"Triton does not work on {device} ({_said(error)}); plain torch is used instead", stacklevel=2)
         return False
     return True
 
 
+@cache
+def library_fault(name: Library, device: torch.device) -> str:
+    """Why a library cannot be used on a device; empty if it can.
+
+    It is asked for something small whose answer is known, since none of this could be tried where it was written.
+    """
+    try:
+        if name == "tcnn":
+            from nerf3d.kernels.tcnn import probe
+        else:
+            from nerf3d.kernels.composite_nerfacc import probe
+        probe(device)
+    except Exception as error:  # a build for another GPU or another torch fails in ways of its own
+        return _said(error)
+    return ""
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+
+
 def backend(tensor: Tensor) -> Backend:
     """For single precision numba on a CPU and Triton on CUDA, where they work; torch for everything else."""
-    if _forced is not None:
+    if _forced is not None and _forced != "tcnn":
         return _forced
     if tensor.dtype != torch.float32 or _chosen == "torch":
         return "torch"
@@ -70,12 +97,27 @@ def backend(tensor: Tensor) -> Backend:
     return "numba" if tensor.device.type == "cpu" and numba_works() else "torch"
 
 
+def borrows(name: Library, tensor: Tensor) -> bool:
+    """Whether an operation that a library has goes to it: only where "tcnn" was chosen, never by "auto".
+
+    tiny-cuda-nn's networks compute in half precision, and nobody has measured here what that gains. What the libraries
+    do not have goes to the `backend` as ever.
+    """
+    if tensor.dtype != torch.float32:
+        return False
+    taken = _forced == "tcnn" if _forced is not None else _chosen == "tcnn" and tensor.device.type == "cuda"
+    return taken and not library_fault(name, tensor.device)
+
+
 def choose(name: Choice) -> None:
     """What this program may use from now on: "auto" is the best for each tensor, "torch" the references alone.
 
     "numba" keeps Triton out; "triton" insists that it works. Both leave to others the devices that they do not know.
+    "tcnn" insists on tiny-cuda-nn, for encodings and networks, and takes nerfacc for compositing where that is installed.
     """
     global _chosen
+    if name == "tcnn":
+        _insist_on_tcnn()
     if name == "numba" and not numba_works():
         raise InputError("numba cannot be imported here: pip install numba, or choose torch")
     if name == "triton":
@@ -89,8 +131,20 @@ def choose(name: Choice) -> None:
     _chosen = name
 
 
+def _insist_on_tcnn() -> None:
+    if find_spec("tinycudann") is None:
+        raise InputError(f"tiny-cuda-nn is not installed here: {TCNN} (which needs a CUDA compiler), or choose auto")
+    if not torch.cuda.is_available():
+        raise InputError("tiny-cuda-nn needs a CUDA device, and there is none here: choose auto, numba or torch")
+    device = torch.device("cuda", torch.cuda.current_device())
+    if fault := library_fault("tcnn", device):
+        raise InputError(f"tiny-cuda-nn does not work on {device} ({fault}): build it anew by {TCNN}, or choose auto")
+    if find_spec("nerfacc") is not None and (fault := library_fault("nerfacc", device)):
+        warnings.warn(f"nerfacc does not work on {device} ({fault}); others composite instead", stacklevel=3)
+
+
 @contextmanager
-def using(name: Backend) -> Iterator[None]:
+def using(name: Version) -> Iterator[None]:
     """Force one version for a while: for tests and benchmarks."""
     global _forced
     before, _forced = _forced, name

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nerf3d.core import Samples, quadrature
-from nerf3d.kernels.backend import Backend, backend
+from nerf3d.kernels.backend import Backend, backend, borrows
 from nerf3d.kernels.mlp import rows_first
 
 Composited = tuple[
@@ -23,6 +23,10 @@ def composite(density: Float[Tensor, "n"], color: Float[Tensor, "n c"], samples:
     A sample that less than `stop` of the light reaches gets weight 0, and so do all behind it. Differentiable with
     respect to density and color; a second derivative goes by way of the reference.
     """
+    if borrows("nerfacc", density):
+        from nerf3d.kernels import composite_nerfacc
+
+        return composite_nerfacc.composite(density, color, samples, stop)
     name = backend(density)
     if name != "torch":
         return _Composite.apply(density, color, samples, stop, name)

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nerf3d.kernels.backend import Backend, backend
+from nerf3d.kernels.backend import Backend, backend, borrows
 from nerf3d.kernels.mlp import rows_first
 
 PRIMES = (1, 2654435761, 805459861)
@@ -76,6 +76,15 @@ def hash_encode(x: Float[Tensor, "n 3"], table: Float[Tensor, "entries f"], layo
     Differentiable with respect to the table and the positions, and once more with respect to both. The table may be in half
     precision; its gradient is then rounded once, after all has been added up (by the reference: at every addition).
     """
+    if borrows("tcnn", x) and x.shape[0] > 0:
+        from nerf3d.kernels import tcnn
+
+        if tcnn.encodes(table, layout):
+            return tcnn.hash_encode(x, table, layout, _hash_encode)
+    return _hash_encode(x, table, layout)
+
+
+def _hash_encode(x: Tensor, table: Tensor, layout: GridLayout) -> Tensor:
     name = backend(x)
     if name == "torch" or x.shape[0] == 0 or (name == "numba" and table.dtype != torch.float32):
         return hash_encode_reference(x, table, layout)

@@ -8,11 +8,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nerf3d.kernels.backend import Backend, backend
+from nerf3d.kernels.backend import Backend, backend, borrows
 
 
 def mlp(x: Float[Tensor, "n i"], weights: list[Tensor]) -> Float[Tensor, "n o"]:
     """Apply the layers to n points. Differentiable twice; the second derivative goes by way of the reference."""
+    if borrows("tcnn", x) and x.shape[0] > 0:
+        from nerf3d.kernels import tcnn
+
+        if tcnn.fuses(x, weights):
+            return tcnn.mlp(x, weights, _mlp)
+    return _mlp(x, weights)
+
+
+def _mlp(x: Tensor, weights: list[Tensor]) -> Tensor:
     name = backend(x)
     if name == "triton":
         from nerf3d.kernels import mlp_triton

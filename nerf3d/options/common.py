@@ -48,7 +48,8 @@ def add_training(parser: argparse.ArgumentParser, story: str, chosen: str, count
     parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
     parser.add_argument(
         "--kernels",
-        choices=["auto", "torch", "numba", "triton"],
+        choices=["auto", "torch", "numba", "triton", "tcnn"],
         default="auto",
-        help="which versions of the inner loops to use (auto: numba on a CPU, Triton on CUDA, else torch)",
+        help="which versions of the inner loops to use (auto: numba on a CPU, Triton on CUDA, else torch; tcnn: "
+        "tiny-cuda-nn and nerfacc where they have them, with networks in half precision, so that auto leaves them out)",
     )
