@@ -124,11 +124,16 @@ def head(views: Cameras, index: int, gape: float, eye: float) -> Float[Tensor, "
 
 def torso(views: Cameras, index: int) -> Float[Tensor, "h w"]:
     """Its share of every pixel: shoulders and a neck that go along with the head."""
-    middle, _ = views.project(torch.tensor([index]), torch.tensor([[0.0, -0.9 * RADIUS, 0.0]]))
-    x, y = middle[0].tolist()
+    x, y = neck(views)[index].tolist()
     row, column = (torch.arange(SIZE) + 0.5)[:, None], torch.arange(SIZE) + 0.5
     half = torch.where(row < y + 4, 6.0, 24.0)
     return (half - (column - x).abs() + 0.5).clamp(0, 1) * (row - y + 0.5).clamp(0, 1)
+
+
+def neck(views: Cameras) -> Float[Tensor, "n 2"]:
+    """The pixel in which the torso is fixed, in every frame."""
+    count = len(views)
+    return views.project(torch.arange(count), torch.tensor([[0.0, -0.9 * RADIUS, 0.0]]).expand(count, 3))[0]
 
 
 def frame(views: Cameras, index: int, gape: float, eye: float) -> tuple[Tensor, Tensor, Tensor]:
@@ -221,7 +226,15 @@ def write(folder: Path, count: int = 264, feature: FeatureKind | None = LOG_MEL)
     _save(plate(), folder / "background.png")
     points, pose = landmarks(views, gapes, eyes), camera_to_head(puppet.head_to_camera(count))
     boxes = squares(views, RADIUS), squares(views, 1.5 * HALF_WIDTH, LIPS)
-    shots = Shots(number, number, pose, *boxes, eye_openness(eye_aspect_ratio(points)), mouth(points))
+    shots = Shots(
+        number,
+        number,
+        pose,
+        *boxes,
+        eye_openness(eye_aspect_ratio(points)),
+        mouth(points),
+        (neck(views) - neck(views).median(0).values) / SIZE,
+    )
     write_transforms(folder, shots, FOCAL, SIZE, SIZE, feature)
     if feature is not None:
         write_wav(folder / "aud.wav", [speech(count / 25)])

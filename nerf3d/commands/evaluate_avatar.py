@@ -39,7 +39,8 @@ Frames = UInt8[Tensor, "n h w 3"]
 
 @dataclass(frozen=True)
 class TalkingFigures:
-    """Means over the held-out frames, whose pose and eyes are the truth's and whose mouth is the sound's alone.
+    """Means over the held-out frames, whose poses (head's and torso's) and eyes are the truth's and whose mouth is the
+    sound's alone.
 
     dB, pixels of the run's frames, milliseconds. Those of the mouth, eyes and jitter need MediaPipe, and are None without
     it; `lpips_head` needs its network. `_shuffled`: the same under the wrong sound, the held-out sound moved by half of
@@ -136,7 +137,8 @@ def _takes(person: Scenery, portrait: Portrait) -> Takes:
         codes = list(person.listen([heard]))
         film = torch.empty_like(truth)
         for i in tracked(range(count), title, count):
-            film[i] = color_picture(person.picture(shots.camera_to_head[i], codes[i], shots.eye[i].nan_to_num(1.0)))
+            pose, eye = shots.camera_to_head[i], shots.eye[i].nan_to_num(1.0)
+            film[i] = color_picture(person.picture(pose, codes[i], eye, torso=shots.torso[i]))
         films.append(film)
     made, shuffled = films
     return Takes(truth, footage.head >= 128, made, shuffled, (time.perf_counter() - began) / (2 * count))

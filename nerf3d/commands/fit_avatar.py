@@ -243,7 +243,8 @@ class _Preview:
         def beside() -> Iterator[Tensor]:
             for i in tracked(range(len(shots)), "preview", len(shots)):
                 eye = shots.eye[i].nan_to_num(1.0).to(device)
-                made = self.scenery.picture(shots.camera_to_head[i].to(device), heard[i], eye)
+                pose, torso = shots.camera_to_head[i].to(device), shots.torso[i].to(device)
+                made = self.scenery.picture(pose, heard[i], eye, torso=torso)
                 yield torch.cat([truth[i], color_picture(made).cpu()], 1)
 
         path = self.run.media / "preview.mp4"
@@ -259,7 +260,8 @@ class _Preview:
         for i in range(len(self.shots)):
             eye, pose = self.shots.eye[i].nan_to_num(1.0), self.shots.camera_to_head[i]
             words = heard[self.rows[i]]
-            made = self.scenery.picture(pose.to(words), words, eye.to(words)).cpu()
+            torso = self.shots.torso[i].to(words)
+            made = self.scenery.picture(pose.to(words), words, eye.to(words), torso=torso).cpu()
             values.append(psnr(made, self.truth[i].float() / 255))
             pictures += [color_picture(made), self.truth[i]]
         self.found = sum(values) / len(values)

@@ -13,12 +13,13 @@ import torch
 from PIL import Image
 
 from nerf3d.console import say, tracked
-from nerf3d.data.portrait import layers
+from nerf3d.data.portrait import layers, shoulders
 from nerf3d.data.portrait.align import SAMPLES, SIDE, align
 from nerf3d.data.portrait.boxes import face_boxes, lips_boxes
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
 from nerf3d.data.portrait.folder import Shots, read_portrait, write_transforms
 from nerf3d.data.portrait.landmarks import Detector, height
+from nerf3d.data.portrait.layers import COLORS, TORSO
 from nerf3d.data.portrait.layouts import LAYOUTS, add_layouts
 from nerf3d.data.portrait.mediapipe_faces import mediapipe_detector
 from nerf3d.data.portrait.pose import FOCAL, Poses, camera_to_head, consecutive, find_poses
@@ -163,10 +164,12 @@ def _prepare(
     poses = _poses(work, points, known, size)
     eye = eye_openness(eye_aspect_ratio(points))
     pose = camera_to_head(poses.head_to_camera)
-    shots = Shots(known, known, pose, face_boxes(points, size), lips_boxes(points, size), eye, mouth(points))
-    write_transforms(work, shots, focal, size, size, feature)
+    unknown = torch.full((len(known), 2), torch.nan)
+    shots = Shots(known, known, pose, face_boxes(points, size), lips_boxes(points, size), eye, mouth(points), unknown)
     np.save(work / "landmarks.npy", track.points.numpy())
     _divide(track, work, size, shots)
+    shots = replace(shots, torso=_torso(work, known, size))
+    write_transforms(work, shots, focal, size, size, feature)
     shut = torch.nonzero(blinks(eye))[:, 0].float()
     times = len(list(consecutive(shut))) if len(shut) else 0
     seconds = time.perf_counter() - started
@@ -206,13 +209,34 @@ def _poses(work: Path, points: torch.Tensor, known: torch.Tensor, size: int) -> 
 
     def picture(row: int) -> torch.Tensor:
         next(seen)
-        frame = Image.open(work / "ori_imgs" / f"{int(known[row])}.jpg").convert("L")
-        return torch.from_numpy(np.array(frame.reduce(size // SIDE)))
+        return _grey(work, int(known[row]), size)
 
     lens, times = (FOCAL * SIDE, (SIDE / 2, SIDE / 2)), known.float()
     points = points * (SIDE / size)
     poses = align(find_poses(points, times, *lens), points, times, picture, *lens)
     return replace(poses, rms=poses.rms * size / SIDE)
+
+
+def _torso(work: Path, known: torch.Tensor, size: int) -> torch.Tensor:
+    count = len(known) + min(shoulders.SAMPLES, len(known))
+    seen = tracked(range(count), "shoulders", count)
+
+    def picture(row: int) -> torch.Tensor:
+        next(seen)
+        return _grey(work, int(known[row]), size)
+
+    def torso(row: int) -> torch.Tensor:
+        with Image.open(work / "parsing" / f"{int(known[row])}.png") as parts:
+            small = np.array(parts.convert("RGB").resize((SIDE, SIDE), Image.Resampling.NEAREST))
+        return torch.from_numpy((small == COLORS[TORSO]).all(-1))
+
+    return shoulders.follow_torso(picture, torso, known.float())
+
+
+def _grey(work: Path, number: int, size: int) -> torch.Tensor:
+    """A frame of `SIDE` pixels a side."""
+    with Image.open(work / "ori_imgs" / f"{number}.jpg") as frame:
+        return torch.from_numpy(np.array(frame.convert("L").reduce(size // SIDE)))
 
 
 def _listen(contents: Contents, work: Path, count: int, hearing: Hearing) -> FeatureKind | None:

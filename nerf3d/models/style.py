@@ -216,9 +216,15 @@ class Synthesis(nn.Module):
         self.to_picture = nn.ModuleList([ToPicture(c, outputs, w, rng) for c in channels])
 
     def forward(
-        self, w: Float[Tensor, "b layers w"], rng: torch.Generator | None = None
+        self,
+        w: Float[Tensor, "b layers w"],
+        rng: torch.Generator | None = None,
+        added: Float[Tensor, "b c 4 4"] | None = None,
     ) -> Float[Tensor, "b outputs r r"]:
+        """`added` to the coarsest features: what somebody else knows to be in these places."""
         x = self._coarsest(w[:, 0])
+        if added is not None:
+            x = (x + added) / math.sqrt(2)
         picture = None
         for layer, convolution in enumerate(self.convolutions):
             x = convolution(x, w[:, layer], rng)

@@ -1,10 +1,13 @@
 """The torso: a picture that the head's pose moves, in front of the background and behind the head.
 
 RAD-NeRF (Tang et al., 2022, section 3.3), in two dimensions, since next to nothing of a torso is ever seen from its side.
-With the pixel p and the head's pose q (6 numbers), both frequency-encoded, and features g of a grid over the picture,
+With the pixel p and the pose q, both frequency-encoded, and features g of a grid over the picture,
 
-    moved = p + deformation network([enc(p), enc(q)])
+    moved = p - s + deformation network([enc(p), enc(q)])
     rgba  = sigmoid(color network([g(moved), enc(q)]))        color premultiplied by alpha
+
+q is the head's pose (6 numbers) and s, where the torso stands (2): the paper's torso follows the head alone, and is off by a
+pixel of 256 where a person moves the shoulders. s is how far it is from its usual place, where the frame is -1 to 1.
 
 A picture is small enough for grids that are stored whole, level by level: nothing is hashed and nothing collides.
 """
@@ -22,7 +25,8 @@ from nerf3d.fields.interpolate import bilinear_lookup
 from nerf3d.kernels.mlp import mlp
 from nerf3d.models.folding import fold_constant
 
-POSE = 6
+POSE, PLACE = 8, 2
+"""Numbers of q, of which the last are s."""
 SPREADS = 3.0
 """How many standard deviations of the training poses the pose's encoding covers; a pose beyond is taken as its border."""
 LEAST_SPREAD = 1e-6
@@ -46,8 +50,8 @@ class TorsoConfig:
     width: int = 32
     hidden_layers: int = 2
 
-    def build(self, poses: Float[Tensor, "frames 6"], rng: torch.Generator) -> "Torso":
-        """A torso for head poses like these, those of the training frames, in any units.
+    def build(self, poses: Float[Tensor, "frames 8"], rng: torch.Generator) -> "Torso":
+        """A torso for poses like these, those of the training frames: the head's in any units, and where the torso stands.
 
         Raises InputError if there are none or if they are not finite.
         """
@@ -62,7 +66,7 @@ class Torso(nn.Module):
     pose_mean: Tensor
     pose_spread: Tensor
 
-    def __init__(self, config: TorsoConfig, poses: Float[Tensor, "frames 6"], rng: torch.Generator) -> None:
+    def __init__(self, config: TorsoConfig, poses: Float[Tensor, "frames 8"], rng: torch.Generator) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("pose_mean", poses.mean(0))
@@ -82,20 +86,20 @@ class Torso(nn.Module):
         """What learns more slowly than the grid."""
         return [*self.deformation_network, *self.color_network]
 
-    def forward(self, pose: Float[Tensor, "6"]) -> "TorsoPicture":
+    def forward(self, pose: Float[Tensor, "8"]) -> "TorsoPicture":
         return TorsoPicture(self, pose)
 
-    def encode_pose(self, pose: Float[Tensor, "6"]) -> Float[Tensor, "e"]:
+    def encode_pose(self, pose: Float[Tensor, "8"]) -> Float[Tensor, "e"]:
         """Deviations from the mean pose, cut at three standard deviations, which are 1, and their frequencies."""
         deviation = (pose - self.pose_mean) / (SPREADS * self.pose_spread)
         return frequency(deviation.clamp(-1, 1), self.config.pose_octaves)
 
-    def move(self, pixels: Float[Tensor, "n 2"], pose: Float[Tensor, "6"]) -> Float[Tensor, "n 2"]:
+    def move(self, pixels: Float[Tensor, "n 2"], pose: Float[Tensor, "8"]) -> Float[Tensor, "n 2"]:
         """The place in the picture at rest that is seen at these pixels."""
         encoded = frequency(pixels, self.config.pixel_octaves)
-        return pixels + _conditioned(encoded, self.encode_pose(pose), self.deformation_network)
+        return pixels - pose[-PLACE:] + _conditioned(encoded, self.encode_pose(pose), self.deformation_network)
 
-    def paint(self, places: Float[Tensor, "n 2"], pose: Float[Tensor, "6"]) -> Float[Tensor, "n 4"]:
+    def paint(self, places: Float[Tensor, "n 2"], pose: Float[Tensor, "8"]) -> Float[Tensor, "n 4"]:
         """Premultiplied rgba at places of the picture at rest, as the pose tints it."""
         unit = 0.5 + 0.5 * places / self.config.reach
         features = torch.cat([bilinear_lookup(grid, unit[None])[0] for grid in self.grids], -1)
@@ -109,7 +113,7 @@ class TorsoPicture:
     """A torso at one moment: a picture that can be asked at any pixel, within the frame and beyond it."""
 
     torso: Torso
-    pose: Float[Tensor, "6"]
+    pose: Float[Tensor, "8"]
 
     def __call__(self, pixels: Float[Tensor, "n 2"]) -> Float[Tensor, "n 4"]:
         return self.torso.paint(self.torso.move(pixels, self.pose), self.pose)

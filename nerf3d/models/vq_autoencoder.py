@@ -4,12 +4,12 @@ The box is cut into cells, each with its own latent vector, which is exchanged f
 AutoSDF's arrangement (Mittal et al., 2022: a token for each cell of a grid, decoded jointly), so that half of the tokens is
 half of the object; but what is encoded is a picture, and what comes out are three planes. With v_xyz the latents:
 
-    style  = W sum_xyz v_xyz / sqrt(cells)                        what holds for the whole object, such as its colour
-    map_XY = A (v_xy1, v_xy2, ...) + constant, and so for XZ and YZ             each cell where it lies, at 4 x 4
-    planes = StyleGAN2's layers upon the maps, bent by the style, which also bends the network that reads the planes
+    style  = (v_111, v_211, ...)                                  what holds for the whole object, such as its colour
+    map    = A_XY (v_xy1, v_xy2, ...) + A_XZ (v_x1z, ...) + A_YZ (v_1yz, ...)   each cell where it lies, at 4 x 4
+    planes = StyleGAN2's layers upon a constant and the map, bent by the style, which also bends the planes' reader
 
-Without the style in every layer a decoder gives grey objects (see `object_autoencoder`). The layers are the same for all
-three planes, which differ by A and the constant.
+Without the style in every layer a decoder gives grey objects (see `object_autoencoder`), and with a style that is but the
+sum of the latents, eight numbers, dull ones: after four minutes cars were a decibel farther from their pictures.
 
 What is quantised is by how much the encoder's answer for a cell differs from its usual answer there, a running mean. So all
 cells share the codebook (without that each keeps some entries for itself), and the decoder is given the usual answer, too.
@@ -29,7 +29,7 @@ from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
 from nerf3d.models.codebook import CodebookConfig, Nearest, Quantised
 from nerf3d.models.picture_encoder import PictureEncoderConfig
-from nerf3d.models.style import COARSEST, EqualizedLinear, StyledConvolution, ToPicture, activate, upsample
+from nerf3d.models.style import COARSEST, EqualizedLinear, Synthesis
 
 KEEP_USUAL = 0.9
 """Of the usual answers, in a step; if they lagged behind, the codebook would have to hold by how much."""
@@ -46,8 +46,7 @@ class VQAutoencoderConfig:
     latent: int = 8
     """Numbers in a token's vector."""
     codebook: CodebookConfig = Nearest()
-    style: int = 128
-    channels: tuple[int, ...] = (64, 64, 32, 32)
+    channels: tuple[int, ...] = (128, 96, 64, 32)
     """Of a plane at 4 x 4, 8 x 8 and so on: as many as its resolution takes."""
     plane_features: int = 16
     decoder_width: int = 32
@@ -63,7 +62,7 @@ class VQAutoencoderConfig:
 
     def build(self, box: Space, rng: torch.Generator) -> "VQAutoencoder":
         """For objects inside of `box`. Raises InputError for a network without cells, layers or channels."""
-        widths = (*self.channels, self.latent, self.style, self.plane_features, self.decoder_width)
+        widths = (*self.channels, self.latent, self.plane_features, self.decoder_width)
         if not self.channels or min(*widths, *self.grid) < 1:
             raise InputError(
                 "an autoencoder needs every number of cells, channels, features and its widths to be at least 1"
@@ -85,10 +84,10 @@ class VQAutoencoder(nn.Module):
         self.encoder = PictureEncoderConfig(config.encoder_channels, code=config.tokens * config.latent).build(rng)
         self.register_buffer("usual", torch.zeros(config.tokens, config.latent))
         self.codebook = config.codebook.build(config.latent, rng)
-        self.style_layer = EqualizedLinear(config.latent, config.style, rng)
-        features = config.plane_features
-        self.synthesis = PlaneSynthesis(config.grid, config.latent, config.style, config.channels, features, rng)
-        self.decoder = TriPlaneDecoder(box, features, config.decoder_width, 3, rng, style=config.style)
+        self.maps = CellMaps(config.grid, config.latent, config.channels[0], rng)
+        features, style = config.plane_features, config.tokens * config.latent
+        self.synthesis = Synthesis(config.channels, 3 * features, style, False, rng)
+        self.decoder = TriPlaneDecoder(box, features, config.decoder_width, 3, rng, style=style)
 
     @property
     def places(self) -> Float[Tensor, "tokens 3"]:
@@ -133,47 +132,25 @@ class VQAutoencoder(nn.Module):
                 f"an object's code is {latents.shape[1]} x {latents.shape[2]} numbers, but this model takes "
                 f"{self.config.tokens} x {self.config.latent}; use codes that were made with this model"
             )
-        style = activate(self.style_layer(latents.sum(1) / math.sqrt(self.config.tokens)))
-        planes = self.synthesis(latents, style)
+        style = latents.flatten(1)
+        same = style[:, None].expand(-1, self.synthesis.layers, -1)
+        planes = self.synthesis(same, added=self.maps(latents)).unflatten(1, (3, -1))
         return [self.decoder(each, bend) for each, bend in zip(planes, style, strict=True)]
 
 
-class PlaneSynthesis(nn.Module):
-    """Latents in a box become three planes: `style.Synthesis` with a map for each plane in the place of the constant."""
+class CellMaps(nn.Module):
+    """What cells of a box say about the coarsest features of three planes, each where it lies."""
 
-    def __init__(
-        self,
-        grid: tuple[int, int, int],
-        latent: int,
-        style: int,
-        channels: tuple[int, ...],
-        features: int,
-        rng: torch.Generator,
-    ) -> None:
-        """For cells along x, y and z with so many numbers each; `channels` of a plane at 4 x 4, 8 x 8 and so on."""
+    def __init__(self, grid: tuple[int, int, int], latent: int, channels: int, rng: torch.Generator) -> None:
+        """For cells along x, y and z with so many numbers each."""
         super().__init__()
         self.grid = grid
         across = (grid[2], grid[1], grid[0])  # the cells that the planes XY, XZ and YZ see behind one another
-        self.flatten = nn.ModuleList([EqualizedLinear(n * latent, channels[0], rng) for n in across])
-        self.constant = nn.Parameter(torch.randn(3, channels[0], COARSEST, COARSEST, generator=rng))
-        convolutions = [StyledConvolution(channels[0], channels[0], style, False, False, rng)]
-        for i, o in zip(channels, channels[1:]):
-            convolutions.append(StyledConvolution(i, o, style, True, False, rng))
-            convolutions.append(StyledConvolution(o, o, style, False, False, rng))
-        self.convolutions = nn.ModuleList(convolutions)
-        self.to_plane = nn.ModuleList([ToPicture(c, features, style, rng) for c in channels])
+        self.flatten = nn.ModuleList([EqualizedLinear(n * latent, channels, rng) for n in across])
 
-    def forward(self, latents: Float[Tensor, "b t d"], style: Float[Tensor, "b s"]) -> Float[Tensor, "b 3 c r r"]:
-        x = (self.maps(latents) + self.constant).flatten(0, 1) / math.sqrt(2)
-        style = style.repeat_interleave(3, 0)
-        planes = None
-        for layer, convolution in enumerate(self.convolutions):
-            x = convolution(x, style, None)
-            if layer % 2 == 0:  # the last convolution of a resolution
-                part = self.to_plane[layer // 2](x, style)
-                planes = part if planes is None else upsample(planes) + part
-        assert planes is not None
-        return planes.unflatten(0, (-1, 3))
+    def forward(self, latents: Float[Tensor, "b t d"]) -> Float[Tensor, "b c 4 4"]:
+        """The planes' maps as one, since one network makes all planes."""
+        return self.maps(latents).sum(1) / math.sqrt(3)
 
     def maps(self, latents: Float[Tensor, "b t d"]) -> Float[Tensor, "b 3 c 4 4"]:
         """What each plane sees of the cells: those behind one another make one place of it, by a linear layer."""

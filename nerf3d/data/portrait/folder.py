@@ -7,7 +7,8 @@
                             `transform_matrix`    camera to head, 4 x 4, OpenGL axes: the head stands still
                             `face_rect`           x, y, width, height of a box with hair and chin, in pixels
                             and ours: `lips_rect`, a square around the lips; `eye`, 0 shut to 1 open; `mouth`, opening
-                            and width in distances between the eyes' outer corners
+                            and width in distances between the eyes' outer corners; `torso`, how far it is from its
+                            usual place to the right and down, in shares of the frame's side
     ori_imgs/N.jpg          the frames, square
     aud.npy                 (frames, 16, channels): the sound around every frame, see `data.sound_features`
     aud.wav                 the sound, 16 kHz, one channel
@@ -59,6 +60,7 @@ class Shots:
     lips: Int64[Tensor, "n 4"]
     eye: Float[Tensor, "n"]
     mouth: Float[Tensor, "n 2"]
+    torso: Float[Tensor, "n 2"]
 
     def __len__(self) -> int:
         return len(self.picture_id)
@@ -150,6 +152,7 @@ def write_transforms(
                 "lips_rect": part.lips[i].tolist(),
                 "eye": _rounded(part.eye[i]),
                 "mouth": _rounded(part.mouth[i]),
+                "torso": _rounded(part.torso[i]) if bool(part.torso[i].isfinite().all()) else None,
             }
             for i in range(len(part))
         ]
@@ -221,6 +224,7 @@ def _shots(file: Path, document: dict[str, Any]) -> Shots:
         column("lips_rect", 4, 0.0).round().long(),
         column("eye", 1, float("nan"))[:, 0].float(),
         column("mouth", 2, float("nan")).float(),
+        column("torso", 2, float("nan")).float(),
     )
 
 

@@ -36,6 +36,7 @@ class Scenery(nn.Module):
 
     plate: Tensor
     hull: Tensor
+    lean: Tensor
 
     def __init__(self, recipe: Avatar, likeness: Likeness, rng: torch.Generator) -> None:
         super().__init__()
@@ -45,7 +46,9 @@ class Scenery(nn.Module):
         self.guess = MouthGuess(recipe.head.code, rng)
         told = recipe.head.mouth if isinstance(recipe.head, HeadConfig) else 0
         self.reader = MouthReader(channels, len(likeness.shots), told) if told else None
-        self.torso = recipe.torso.build(pose_numbers(likeness.shots.camera_to_head), rng)
+        shots = likeness.shots
+        self.register_buffer("lean", usual_lean(pose_numbers(shots.camera_to_head), 2 * shots.torso))
+        self.torso = recipe.torso.build(self.torso_numbers(shots.camera_to_head, shots.torso), rng)
         self.sampler = recipe.sampler.build(likeness.box)
         self.register_buffer("plate", likeness.plate.float() / 255)
         self.register_buffer("hull", torch.ones_like(self.sampler.clear, dtype=torch.bool))
@@ -67,21 +70,34 @@ class Scenery(nn.Module):
         mouths = (mouth for portion in second for mouth in self.reader(portion))
         yield from map(torch.cat, zip(codes, mouths))
 
+    def torso_numbers(
+        self, camera_to_head: Float[Tensor, "n 4 4"], torso: Float[Tensor, "n 2"]
+    ) -> Float[Tensor, "n 8"]:
+        """What the torso's picture is asked for. Where it stands is as likely as can be for the head, if that is NaN."""
+        head = pose_numbers(camera_to_head)
+        likely = torch.cat([head, torch.ones_like(head[:, :1])], -1) @ self.lean
+        return torch.cat([head, torch.where(torso.isnan(), likely, 2 * torso)], -1)
+
     @torch.no_grad()
     def person(
-        self, camera_to_head: Float[Tensor, "4 4"], heard: Float[Tensor, "k"], eye: Float[Tensor, ""]
+        self,
+        camera_to_head: Float[Tensor, "4 4"],
+        heard: Float[Tensor, "k"],
+        eye: Float[Tensor, ""],
+        torso: Float[Tensor, "2"] | None = None,
     ) -> Float[Tensor, "h w 4"]:
         """Head before torso, premultiplied, at one moment. No chance is involved: the same picture every time."""
         cameras = self.likeness.cameras(camera_to_head[None])
         rays = cameras.rays(0)
         field = self.head(self.condition(heard, eye))
-        torso = self.torso(pose_numbers(camera_to_head[None])[0])
+        stands = torch.full((2,), torch.nan).to(self.plate) if torso is None else torso
+        shoulders = self.torso(self.torso_numbers(camera_to_head[None], stands[None])[0])
         height, width = cameras.height, cameras.width
         seen = []
         for begin in range(0, len(rays), CHUNK):
             part = torch.arange(begin, min(begin + CHUNK, len(rays)), device=self.plate.device)
             out = render(field, rays[part], self.sampler)
-            behind = torso(in_frame(part % width, part // width, width, height))
+            behind = shoulders(in_frame(part % width, part // width, width, height))
             seen.append(torch.cat([out.color, out.opacity[:, None]], 1) + (1 - out.opacity)[:, None] * behind)
         return torch.cat(seen).reshape(height, width, 4).clamp(0, 1)
 
@@ -91,9 +107,10 @@ class Scenery(nn.Module):
         heard: Float[Tensor, "k"],
         eye: Float[Tensor, ""],
         background: Float[Tensor, "h w 3"] | None = None,
+        torso: Float[Tensor, "2"] | None = None,
     ) -> Float[Tensor, "h w 3"]:
         """The person before a background, the film's own unless another is given."""
-        person = self.person(camera_to_head, heard, eye)
+        person = self.person(camera_to_head, heard, eye, torso)
         behind = self.plate if background is None else background
         return over(person.flatten(0, 1), behind.reshape(-1, 3)).reshape(behind.shape)
 
@@ -105,6 +122,23 @@ def pose_numbers(camera_to_head: Float[Tensor, "n 4 4"]) -> Float[Tensor, "n 6"]
     skew = turn - turn.transpose(1, 2)
     axis = 0.5 * torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]], -1)  # sin(angle) times the axis
     return torch.cat([axis, place], -1)
+
+
+def usual_lean(head: Float[Tensor, "n 6"], torso: Float[Tensor, "n 2"]) -> Float[Tensor, "7 2"]:
+    """Where a torso stands, by and large, for a head's pose: factors of its numbers and a constant, by least squares over
+    the frames that say so; zeros without enough of them.
+    """
+    known = ~torso.isnan().any(-1)
+    if int(known.sum()) < 2 * (head.shape[1] + 1):
+        return head.new_zeros(head.shape[1] + 1, 2)
+    x, y = head[known].double(), torso[known].double()
+    spread = x.std(0).clamp_min(1e-9)
+    scaled = torch.cat([(x - x.mean(0)) / spread, x.new_ones(len(x), 1)], -1)
+    ridge = 1e-3 * len(x) * torch.eye(scaled.shape[1], dtype=x.dtype, device=x.device)
+    ridge[-1, -1] = 0
+    found = torch.linalg.solve(scaled.T @ scaled + ridge, scaled.T @ y)
+    factors = found[:-1] / spread[:, None]
+    return torch.cat([factors, found[-1:] - x.mean(0) @ factors]).to(head)
 
 
 def in_frame(x: Tensor, y: Tensor, width: int, height: int) -> Float[Tensor, "n 2"]:

@@ -19,7 +19,7 @@ from nerf3d.models.torso import over
 from nerf3d.render.render import render
 from nerf3d.tasks.avatar import losses, pixels
 from nerf3d.tasks.avatar.recipe import Avatar
-from nerf3d.tasks.avatar.scenery import Scenery, hull, in_frame, pose_numbers
+from nerf3d.tasks.avatar.scenery import Scenery, hull, in_frame
 
 HUBER_DELTA = 0.1
 LESSON = 32
@@ -93,7 +93,7 @@ class AvatarTask(nn.Module):
         self.scenery = Scenery(recipe, likeness, rng)
         self.pace = Pace()
         self.cameras = likeness.cameras(likeness.shots.camera_to_head)
-        self.poses = pose_numbers(likeness.shots.camera_to_head)
+        self.poses = self.scenery.torso_numbers(likeness.shots.camera_to_head, likeness.shots.torso)
         self.mouth = losses.standardised(likeness.shots.mouth)
         self.often = losses.often(likeness.shots.eye, self.mouth)
         self.spread = film.sound.flatten(0, 2).std(0)

@@ -22,7 +22,7 @@ def likeness() -> Likeness:
     boxes = torch.randint(0, 64, (count, 4), generator=rng)
     eye = torch.rand(count, generator=rng)
     eye[2] = torch.nan
-    shots = Shots(numbers, numbers + 1, pose, boxes, boxes // 2, eye, torch.rand(count, 2, generator=rng))
+    shots = Shots(numbers, numbers + 1, pose, boxes, boxes // 2, eye, *torch.rand(2, count, 2, generator=rng))
     plate = torch.randint(0, 256, (64, 64, 3), generator=rng, dtype=torch.uint8)
     box = Box(torch.tensor([-0.1, -1 / 3, 0.2]), torch.tensor([0.1, 1 / 3, 0.7]))
     kind = replace(LOG_MEL, weights="a1b2é")

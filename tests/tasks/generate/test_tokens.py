@@ -26,7 +26,6 @@ SMALL = VQAR(
         grid=(2, 2, 2),
         latent=6,
         codebook=Nearest(entries=16),
-        style=8,
         channels=(16, 16, 16),
         plane_features=6,
         decoder_width=16,
