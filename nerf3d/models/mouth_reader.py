@@ -105,7 +105,7 @@ class MouthReader(nn.Module):
         """What it does on average in windows like these: nearest to the truth, but too near to the mean."""
         return self.offset + self._kernel(self._distances(self._compared(windows), self.windows)) @ self.answers
 
-    def _missed(self, shift: float, windows: Tensor, seen: Float[Tensor, "n outputs"]) -> float:
+    def _missed(self, shift: int, windows: Tensor, seen: Float[Tensor, "n outputs"]) -> float:
         """How wrong guesses of each part of the film from the others are, with the bells' middle there."""
         self.shift.fill_(shift)
         guesses = _guesses(self._own_kernel(windows), seen)
