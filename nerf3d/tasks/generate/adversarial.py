@@ -40,6 +40,8 @@ from nerf3d.tasks.generate.recipe import EG3D, GRAF, PiGAN
 from nerf3d.tasks.generate.sights import Parts, seen, shown, sight_of, together
 from nerf3d.tasks.generate.sights import blurred as blurred
 
+LEAST_BATCH = 2
+"""Pictures of a step, of which some are told another one's pose."""
 DIRECTION = 3
 """Numbers of a camera's direction."""
 
@@ -130,18 +132,29 @@ class AdversarialTask(nn.Module):
         found = {"critic": F.softplus(-judged[0]).mean() + F.softplus(judged[1]).mean()}
         if step % recipe.r1_every == 0:
             found["r1"] = 0.5 * recipe.r1 * recipe.r1_every * self._steepness(real, real_at, blur, rng)
-        figures = {"real": float(judged[0].detach().mean()), "fake": float(judged[1].detach().mean())}
+        figures = {"real": judged[0].detach().mean(), "fake": judged[1].detach().mean()}
         yield Update("critic", found, figures)
 
         # The critic only passes the gradient on, which costs a third less where its own weights ask for none.
         self.critic.requires_grad_(False)
-        scores = self._score(made, made_at, blur, rng)
-        self.critic.requires_grad_(True)
+        try:
+            scores = self._score(made, made_at, blur, rng)
+        finally:
+            self.critic.requires_grad_(True)
         best = scores.topk(max(1, math.ceil(rules.best(progress) * recipe.batch))).values
         found = {"generator": F.softplus(-best).mean()} | self._read(made[0], z, cameras)
         if rules.smooth and step % rules.smooth_every == 0:
             found["smooth"] = rules.smooth * rules.smooth_every * self._roughness(fields, rng)
         yield Update("generator", found)
+
+    def budget(self) -> str:
+        return f"batch={self.recipe.batch}"
+
+    def halve(self) -> bool:
+        if self.recipe.batch < 2 * LEAST_BATCH:
+            return False
+        self.recipe = replace(self.recipe, batch=self.recipe.batch // 2)
+        return True
 
     def told(self, at: Int64[Tensor, "b"], progress: float, rng: torch.Generator) -> Float[Tensor, "b n"] | None:
         """What the generator is told of the cameras that will see its objects, some of another one's of the batch, and of

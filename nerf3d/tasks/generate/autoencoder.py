@@ -5,6 +5,7 @@ it holds the object and not the view. Then it stays as it is, and a flow learns 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -79,6 +80,16 @@ class AutoencoderTask(nn.Module):
         condition = told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds)
         yield Update("flow", {"flow": self.maker.flow.loss(self.codes[pick], condition, rng)})
 
+    def budget(self) -> str:
+        return f"looks.objects={self.recipe.looks.objects}"
+
+    def halve(self) -> bool:
+        looks = self.recipe.looks
+        if looks.objects < 2:
+            return False
+        self.recipe = replace(self.recipe, looks=replace(looks, objects=looks.objects // 2))
+        return True
+
     def _reconstruct(self, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
         chosen = self.gallery.objects(looks.objects, rng)
@@ -88,7 +99,7 @@ class AutoencoderTask(nn.Module):
         color, opacity = difference(model.fields(codes), others, self.gallery, looks, self.maker.sampler, rng)
         found = {"color": color, "opacity": self.recipe.opacity_weight * opacity}
         found["code"] = self.recipe.code_weight * codes.square().mean()
-        return Update("autoencoder", found, {"psnr": -10 * float(color.detach().clamp_min(1e-10).log10())})
+        return Update("autoencoder", found, {"psnr": -10 * color.detach().clamp_min(1e-10).log10()})
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "n code"]:

@@ -14,6 +14,7 @@ the denoiser, without pictures to be rendered, has more lessons in the time that
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -90,7 +91,7 @@ class SSDNeRFTask(nn.Module):
         self.codes.begin(scenes, self.maker.diffusion.mean)
         raw = self.codes.raw_of(scenes)
         losses = self._rendering(raw, scenes, rng)
-        yield Update("decoder", losses, {"psnr": -10 * float(losses["color"].detach().clamp_min(1e-10).log10())})
+        yield Update("decoder", losses, {"psnr": -10 * losses["color"].detach().clamp_min(1e-10).log10()})
         self.maker.diffusion.track(self.codes(scenes))
         again = self.codes.raw_of(scenes)
         condition = told(self.kind[scenes], self.maker.kinds)
@@ -104,6 +105,17 @@ class SSDNeRFTask(nn.Module):
             raw = self.codes.raw_of(scenes)
             (slope,) = torch.autograd.grad(torch.stack(list(self._rendering(raw, scenes, rng).values())).sum(), raw)
             self.codes.step(scenes, slope + weight * again.grad, rate)
+
+    def budget(self) -> str:
+        return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
+
+    def halve(self) -> bool:
+        looks = self.recipe.looks
+        if looks.objects < 2:
+            return False
+        smaller = replace(looks, objects=looks.objects // 2)
+        self.recipe = replace(self.recipe, looks=smaller, batch=max(self.recipe.batch // 2, 1))
+        return True
 
     def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
         return losses_of(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)

@@ -7,6 +7,7 @@ draws new objects, and completes any part of one.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
@@ -122,6 +123,17 @@ class TokenTask(nn.Module):
         loss = self.maker.transformer.loss(self.tokens[pick], condition, rng)
         yield Update("transformer", {"tokens": loss}, self.usage())
 
+    def budget(self) -> str:
+        return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
+
+    def halve(self) -> bool:
+        looks = self.recipe.looks
+        if looks.objects < 2:
+            return False
+        smaller = replace(looks, objects=looks.objects // 2)
+        self.recipe = replace(self.recipe, looks=smaller, batch=max(self.recipe.batch // 2, 1))
+        return True
+
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
         chosen = self.gallery.objects(looks.objects, rng)
@@ -130,8 +142,8 @@ class TokenTask(nn.Module):
         others = (seen[1:] if len(seen) > 1 else seen for seen in views)
         color, opacity = difference(model.fields(codes.values), others, self.gallery, looks, self.maker.sampler, rng)
         found = {"color": color, "opacity": self.recipe.opacity_weight * opacity, "codebook": codes.loss}
-        psnr = -10 * float(color.detach().clamp_min(1e-10).log10())
-        return Update("autoencoder", found, {"psnr": psnr} | model.codebook.usage.figures())
+        psnr = -10 * color.detach().clamp_min(1e-10).log10()
+        return Update("autoencoder", found, {"psnr": psnr, **model.codebook.usage.figures()})
 
     @torch.no_grad()
     def read_all(self) -> Int64[Tensor, "n tokens"]:

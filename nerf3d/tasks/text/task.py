@@ -1,6 +1,7 @@
 """The story of a prompt: random views of a field should look, to a text-to-image model, like what the prompt says."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -48,11 +49,25 @@ class TextTask(nn.Module):
         images = out.color.reshape(len(cameras), cameras.height, cameras.width, 3)
         judged = self.guidance(images, cameras, progress, rng)
         opacity = out.opacity.detach()
-        figures = {"opacity": float(opacity.mean()), "solid": float((opacity > 0.9).float().mean())}
-        figures |= {"samples": float(len(out.samples)), "contrast": float(images.detach().std())}
-        yield Update("scene", judged | self._regularise(rays, out), figures)
+        figures = {
+            "opacity": opacity.mean(),
+            "solid": (opacity > 0.9).float().mean(),
+            "contrast": images.detach().std(),
+        }
+        found = judged | self._regularise(rays, out)
+        yield Update("scene", found, {**figures, "samples": float(len(out.samples))})
         if isinstance(self.guidance, Learner):
             yield Update("student", self.guidance.study(images.detach(), cameras, progress, rng))
+
+    def budget(self) -> str:
+        return f"views.count={self.recipe.views.count}"
+
+    def halve(self) -> bool:
+        views = self.recipe.views
+        if views.count < 2:
+            return False
+        self.recipe = replace(self.recipe, views=replace(views, count=views.count // 2))
+        return True
 
     def _shaded(self, progress: float, rng: torch.Generator) -> Field:
         """The field as it is, under a light, or as clay."""
