@@ -70,6 +70,9 @@ class _Makers(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):  # type: ignore[no-untyped-def]
         kwargs = dict(kwargs or {})
+        if func in (Tensor.__getitem__, Tensor.__setitem__):  # lists of numbers become tensors too
+            index = args[1] if isinstance(args[1], tuple) else (args[1],)
+            args = args[0], tuple(torch.tensor(i) if isinstance(i, list | tuple) else i for i in index), *args[2:]
         if func in MAKERS:
             device = torch.device(kwargs.pop("device", None) or "cpu")
             if func is Tensor.new_tensor:
@@ -121,6 +124,8 @@ class Elsewhere(TorchDispatchMode):
         )
 
     def _refuse(self, name: str, args: Any, kwargs: Any, given: list[Tensor], result_there: bool) -> None:
+        if any(tensor.device == DEVICE and not isinstance(tensor, There) for tensor in given):
+            raise RuntimeError(f"{name}: a tensor has lost its values, at {_line()}: this imitation does not know how")
         stream = next((a for a in (*args, *kwargs.values()) if isinstance(a, torch.Generator)), None)
         if stream is not None and (stream.initial_seed() == STREAM) != result_there:
             raise RuntimeError(

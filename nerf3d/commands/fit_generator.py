@@ -229,9 +229,9 @@ def _preview(run: Run, task: GenerateTask, learnt: Collection, step: int) -> Non
     some = torch.linspace(0, len(learnt) - 1, PREVIEW_OBJECTS).round().long()
     codes = maker.draw(PREVIEW_OBJECTS, torch.Generator().manual_seed(run.config.seed))
     real = on_white(premultiplied(learnt.pictures[some].float() / 255))
+    cameras = learnt.cameras[some].to(next(task.maker.parameters()).device)
     made = [
-        on_white(picture(field, learnt.cameras, int(index), maker.sampler).cpu())
-        for field, index in zip(maker.fields(codes), some, strict=True)
+        on_white(picture(field, cameras, index, maker.sampler).cpu()) for index, field in enumerate(maker.fields(codes))
     ]
     sheet = contact_sheet([color_picture(p) for p in (*real, *made)], PREVIEW_OBJECTS)
     write_picture(run.media / f"drawn_{step:06d}.png", sheet)

@@ -161,7 +161,7 @@ def _task(config: RunConfig, device: torch.device) -> TextTask:
     assert isinstance(recipe, Text)
     rng = torch.Generator().manual_seed(config.seed)
     with room_for("the prior", device):
-        return TextTask(recipe, guidance_of(config.source, recipe, device, rng), rng).to(device)
+        return TextTask(recipe, guidance_of(config.source, recipe, device, rng), rng, device).to(device)
 
 
 def _train(run: Run, task: TextTask, checkpoint_every: int | None, device: torch.device, started: float) -> Run:

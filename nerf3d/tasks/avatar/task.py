@@ -96,7 +96,7 @@ class AvatarTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.film = film
-        self.scenery = Scenery(recipe, likeness, rng)
+        self.scenery = Scenery(recipe, likeness, rng).to(film.sound.device)
         self.pace = Pace()
         self.samples = recipe.rays.samples
         self.cameras = likeness.cameras(likeness.shots.camera_to_head)

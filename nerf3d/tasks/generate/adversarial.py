@@ -115,17 +115,18 @@ class AdversarialTask(nn.Module):
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
         recipe, rules, generator = self.recipe, self.rules, self.maker.generator
         self.maker.follow(recipe.keep)
-        real_at, made_at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng, device=rng.device)
+        at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng, device=rng.device)
+        (real_at, made_at), (real_here, made_here) = at, at.cpu()  # the collection stays on the CPU
         grids = self.sight.grids(progress, recipe.batch, rng)
         blur = rules.blur(progress)
         z = torch.randn(recipe.batch, generator.z, generator=rng, device=rng.device)
         codes = generator.codes(z, self.told(made_at, progress, rng))
         generator.track(codes)
         fields = generator.fields(codes, rng, rules.noise(progress))
-        cameras = self.collection.cameras[made_at.cpu()].to(rng.device)
+        cameras = self.collection.cameras[made_here].to(rng.device)
         features = seen(fields, cameras, grids, self.maker.sampler, recipe.background, rng)
         made = self.sight.made(features, codes, upsampler_of(generator))
-        pictures = self.collection.pictures[real_at.cpu()].to(rng.device)
+        pictures = self.collection.pictures[real_here].to(rng.device)
         real = self.sight.real(shown(pictures, recipe.background), grids)
 
         judged = self._score(real, real_at, blur, rng), self._score(_detached(made), made_at, blur, rng)

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
+from nerf3d.core.chance import here
 from nerf3d.data.collections.collection import Collection
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
@@ -40,7 +41,11 @@ class PlaneObjects(nn.Module):
         self.recipe, self.kinds = recipe, kinds
         self.decoder = TriPlaneDecoder(box, recipe.planes.features, recipe.decoder_width, 3, rng)
         self.diffusion = PlaneDiffusion(recipe.denoiser, recipe.planes, len(kinds), rng)
-        self.sampler = Stratified(box, recipe.looks.samples)
+
+    @property
+    def sampler(self) -> Stratified:
+        """Wherever the weights are by now."""
+        return Stratified(self.decoder.region.space, self.recipe.looks.samples)
 
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
@@ -64,12 +69,14 @@ class SSDNeRFTask(nn.Module):
     The table is among the helpers, so that checkpoints hold it with the codes' moments.
     """
 
+    kind: Tensor
+
     def __init__(self, recipe: SSDNeRF, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = PlaneObjects(recipe, box, collection.kinds, rng)
-        self.kind = kind_numbers(collection)
+        self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
         self.codes = recipe.planes.build(collection.scenes)
         self.helpers = nn.ModuleDict({"codes": self.codes})
 
@@ -87,7 +94,7 @@ class SSDNeRFTask(nn.Module):
         if progress >= recipe.settled and (seen := self.codes.seen()):
             yield self._lesson(seen, rng)
             return
-        scenes = list(dict.fromkeys(self.gallery.objects(recipe.looks.objects, rng)))
+        scenes = list(dict.fromkeys(self.gallery.objects(recipe.looks.objects, here(rng))))
         self.codes.begin(scenes, self.maker.diffusion.mean)
         raw = self.codes.raw_of(scenes)
         losses = self._rendering(raw, scenes, rng)
@@ -122,7 +129,7 @@ class SSDNeRFTask(nn.Module):
 
     def _lesson(self, seen: Sequence[int], rng: torch.Generator) -> Update:
         """The denoiser's alone, from codes that stay as they are."""
-        pick = [seen[i] for i in torch.randint(len(seen), (self.recipe.batch,), generator=rng).tolist()]
+        pick = [seen[i] for i in torch.randint(len(seen), (self.recipe.batch,), generator=here(rng)).tolist()]
         condition = told(self.kind[pick], self.maker.kinds)
         return Update("denoiser", {"prior": self.maker.diffusion.loss(self.codes(pick), condition, rng)})
 
@@ -136,6 +143,7 @@ def losses_of(
 ) -> dict[str, Tensor]:
     """How far objects are from their pictures along some rays: mean squares, of colours over a random sky and of opacity."""
     looks = maker.recipe.looks
-    views = (gallery.views(scene, looks.views, rng) for scene in scenes)
+    chance = here(rng)
+    views = (gallery.views(scene, looks.views, chance) for scene in scenes)
     color, opacity = difference(maker.fields(codes), views, gallery, looks, maker.sampler, rng)
     return {"color": color, "opacity": maker.recipe.opacity_weight * opacity}
