@@ -16,9 +16,15 @@ from nerf3d.config import find_recipe, from_plain, load_yaml, override
 from nerf3d.core import Group, Halving, Update, Weighed
 from nerf3d.core.memory import kept_bytes, sample_bytes
 from nerf3d.core.schedules import Constant
+from nerf3d.data.collections.hull import tight_box
+from nerf3d.data.collections.world import render_collection
 from nerf3d.ranks import ALONE, Ranks
 from nerf3d.render.render import render
 from nerf3d.tasks.fit import Fit, FitTask
+from nerf3d.tasks.generate import Generate
+from nerf3d.tasks.generate.build import task_of
+from nerf3d.tasks.text import Text, TextTask
+from nerf3d.tasks.text.recipe import Views
 from nerf3d.train import Budget, OutOfMemory, Report, begin, train
 
 sgd = torch.optim.SGD
@@ -171,6 +177,43 @@ def test_the_estimate_is_about_what_autograd_keeps_of_a_step() -> None:
     while task.halve():
         assert task.step_bytes() > 0
     assert task.budget() == "samples=1250"
+
+
+@pytest.mark.parametrize(
+    ("preset", "before", "after"),
+    [
+        ("diffae", "looks.objects=12", "looks.objects=6"),
+        ("vqar", "looks.objects=12 and batch=64", "looks.objects=6 and batch=32"),
+        ("ssdnerf", "looks.objects=8 and batch=16", "looks.objects=4 and batch=8"),
+        ("eg3d", "batch=16", "batch=8"),
+    ],
+)
+def test_collections_look_at_half(preset: str, before: str, after: str) -> None:
+    recipe: Generate = from_plain(Generate, load_yaml(find_recipe(preset, "gen")), preset)
+    cars = render_collection("cars", 2, 3, 32)
+    task = task_of(recipe, cars, tight_box(cars), rng())
+    assert isinstance(task, Halving)
+    assert task.budget() == before
+    assert task.halve()
+    assert task.budget() == after
+    while task.halve():
+        pass
+    assert all(float(setting.split("=")[1]) >= 1 for setting in task.budget().split(" and "))
+    assert [update.player for update in task.step(0, 0.0, rng())]
+
+
+def test_prompts_have_half_the_views() -> None:
+    recipe = Text(views=Views(count=3, sizes=(8,)))
+    task = TextTask(recipe, Red(), rng())
+    assert isinstance(task, Halving)
+    assert (task.budget(), task.halve(), task.budget(), task.halve()) == ("views.count=3", True, "views.count=1", False)
+    assert [update.figures["samples"] for update in task.step(0, 0.0, rng())]
+
+
+class Red:
+    def __call__(self, images, cameras, progress, rng):  # type: ignore[no-untyped-def]
+        assert len(images) == 1
+        return {"guidance": images.mean()}
 
 
 @pytest.fixture
