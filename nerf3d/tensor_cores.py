@@ -4,8 +4,8 @@ With TF32 the factors of matrix products and convolutions keep 10 of their 23 bi
 times faster. Where large networks of torch's do most of the work, a prompt's judge or a generator against its critic, that
 is a good bargain: such networks are often trained in shorter numbers. `nerf3d text` and `nerf3d gen fit` make it.
 
-`nerf3d fit` and `nerf3d avatar fit` leave torch as it is, full precision in matrix products: their networks run in kernels of
-the program's own, which keep it, and what is left are few products, of colors and of a kernel regression, which need it.
+`nerf3d fit` and `nerf3d avatar fit` leave torch as it is, full precision in matrix products: their networks run in kernels
+of the program's own, which keep it, and what is left are few products, of colors and of a kernel regression, which need it.
 The CPU knows nothing of all this. Only programs may choose for a process (the command line does), never an import.
 """
 
