@@ -91,7 +91,9 @@ class Ranks:
         if self.count == 1:
             return
         for tensor in (*module.parameters(), *module.buffers()):
-            self._asked(lambda tensor=tensor: dist.broadcast(tensor.data, 0))  # type: ignore[misc]
+            sent = tensor.data.to(self.device)  # some buffers stay on the CPU, and NCCL knows GPUs only
+            self._asked(lambda sent=sent: dist.broadcast(sent, 0))  # type: ignore[misc]
+            tensor.data.copy_(sent)
 
     def _sum(self, tensor: Tensor) -> Tensor:
         self._asked(lambda: dist.all_reduce(tensor))

@@ -3,14 +3,16 @@
 `train` is a generator. It yields after every step, and who calls it decides what happens then: log, save, show, stop.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from nerf3d.core import Group, Task
+from nerf3d.core import Group, Task, Update
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
 from nerf3d.ranks import ALONE, Ranks
@@ -18,6 +20,10 @@ from nerf3d.ranks import ALONE, Ranks
 
 class NotANumber(InputError):
     """A loss is not a number; the parameters still are."""
+
+
+class OutOfMemory(InputError):
+    """A step was more than the GPU's memory holds. The run can go on from its state, with smaller steps."""
 
 
 SECOND_BETA = 0.99
@@ -54,20 +60,32 @@ class Progress:
     step: int = 0
     seconds: float = 0.0
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
+    halvings: int = 0
+    """How often the task was halved (`core.Halving`); who goes on with the run halves a new task as often."""
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step,
             "seconds": self.seconds,
             "rng": self.rng.get_state(),
+            "halvings": self.halvings,
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """A random stream of another kind of device cannot go on here: then it is a new one, the same every time."""
         self.step, self.seconds = state_dict["step"], state_dict["seconds"]
-        self.rng.set_state(state_dict["rng"])
+        self.halvings = state_dict.get("halvings", 0)
+        if self.goes_on(state_dict):
+            self.rng.set_state(state_dict["rng"])
+        else:
+            self.rng.manual_seed(self.rng.initial_seed() + self.step)
         for name, optimizer in self.optimizers.items():
             optimizer.load_state_dict(state_dict["optimizers"][name])
+
+    def goes_on(self, state_dict: dict[str, Any]) -> bool:
+        """Whether its random stream can be taken up here, so that the run ends with the same bits as without a stop."""
+        return bool(state_dict["rng"].shape == self.rng.get_state().shape)
 
 
 @dataclass(frozen=True)
@@ -102,25 +120,60 @@ def train(
     losses, by name: numbers, or schedules over the budget; a loss that is not among them counts as it is. One that is not
     a number ends the run with NotANumber before it can spoil the parameters. Where several `ranks` train together, their
     gradients are averaged, and all end at once.
+
+    A step that a GPU's memory cannot hold ends it with OutOfMemory, and `state` is that of the step's beginning, so that
+    it is taken again by whoever calls this again; only if one of several players has already learnt from it, it counts as
+    done. What a task remembers beside its parameters (an occupancy grid) may have been brought up to date by the step.
     """
     state.seconds = ranks.leaders(state.seconds)
     clock = time.perf_counter() - state.seconds
     while (progress := budget.progress(state.step, state.seconds)) < 1:
-        rise = min(1.0, (state.step + 1) / max(warmup, 1))
-        losses: dict[str, float] = {}
-        figures: dict[str, float] = {}
-        rate = 0.0
-        for update in task.step(state.step, progress, state.rng):
+        step = _Step(min(1.0, (state.step + 1) / max(warmup, 1)), progress)
+        stream, full = state.rng.get_state(), False
+        try:
+            step.take(task, state, weights, ranks)
+        except torch.OutOfMemoryError:
+            full = True  # out of this block the error is gone, and with it all tensors that its traceback holds
+        if full:
+            for optimizer in state.optimizers.values():
+                optimizer.zero_grad(set_to_none=True)
+            at = state.step
+            if step.moved:
+                state.step += 1
+            else:
+                state.rng.set_state(stream)
+            raise OutOfMemory(f"step {at} is more than the GPU's memory holds")
+        state.step += 1
+        state.seconds = ranks.leaders(time.perf_counter() - clock)
+        done = budget.progress(state.step, state.seconds)
+        yield Report(state.step, state.seconds, done, step.losses, step.figures, step.rate)
+
+
+@dataclass
+class _Step:
+    """One step: all players' updates, one after the other. `rise` is the warm-up's share of the rates."""
+
+    rise: float
+    progress: float
+    losses: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+    rate: float = 0.0
+    moved: bool = False
+    """Whether a player has learnt from it."""
+
+    def take(self, task: Task, state: Progress, weights: Mapping[str, float | Schedule], ranks: Ranks) -> None:
+        for update in task.step(state.step, self.progress, state.rng):
             optimizer = state.optimizers[update.player]
             groups = task.players()[update.player]
             _follow(optimizer, groups)
             for group, settings in zip(groups, optimizer.param_groups, strict=True):
-                settings["lr"] = rise * group.rate(progress)
+                settings["lr"] = self.rise * group.rate(self.progress)
             total = torch.stack(
-                [_now(weights.get(name, 1.0), progress) * loss for name, loss in update.losses.items()]
+                [_now(weights.get(name, 1.0), self.progress) * loss for name, loss in update.losses.items()]
             ).sum()
-            if ranks.any(not bool(torch.isfinite(total))):
-                spoilt = [name for name, loss in update.losses.items() if not bool(torch.isfinite(loss))]
+            whole, losses, figures = _read(total, update)
+            if ranks.any(not math.isfinite(whole)):
+                spoilt = [name for name, loss in losses.items() if not math.isfinite(loss)]
                 raise NotANumber(
                     f"training went wrong at step {state.step}: {' and '.join(spoilt) or 'the sum of all losses'} is not "
                     "a number any more; begin again with a smaller rate (--set rate.start=...) or another --seed"
@@ -128,13 +181,22 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             total.backward()
             ranks.average(p for group in groups for p in group.parameters)
+            self.moved = True
             optimizer.step()
-            losses |= {name: float(loss.detach()) for name, loss in update.losses.items()}
-            figures |= update.figures
-            rate = rise * groups[0].rate(progress)
-        state.step += 1
-        state.seconds = ranks.leaders(time.perf_counter() - clock)
-        yield Report(state.step, state.seconds, budget.progress(state.step, state.seconds), losses, figures, rate)
+            self.losses |= losses
+            self.figures |= figures
+            self.rate = self.rise * groups[0].rate(self.progress)
+
+
+def _read(total: Tensor, update: Update) -> tuple[float, dict[str, float], dict[str, float]]:
+    """All numbers of an update in one piece: a GPU is waited for once, not for each."""
+    computed = {name: figure for name, figure in update.figures.items() if isinstance(figure, Tensor)}
+    tensors = [total, *update.losses.values(), *computed.values()]
+    whole, *numbers = torch.stack([tensor.detach().to(total) for tensor in tensors]).tolist()
+    losses = dict(zip(update.losses, numbers))
+    read = dict(zip(computed, numbers[len(losses) :]))
+    figures = {name: read[name] if name in read else float(figure) for name, figure in update.figures.items()}
+    return whole, losses, figures
 
 
 def _now(weight: float | Schedule, progress: float) -> float:

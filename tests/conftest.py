@@ -22,6 +22,14 @@ def _checked_modules() -> list[str]:
 install_import_hook(_checked_modules(), "beartype.beartype")
 
 
+@pytest.fixture(autouse=True)
+def on_the_cpu(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands, and those that tests start as programs, do not take a GPU by themselves; kernels are tried on it."""
+    if "kernels" not in request.path.parts:
+        monkeypatch.setattr("nerf3d.commands.device.gpu_works", lambda: False)
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Real photographs and meshes that are not part of the repository."""

@@ -18,12 +18,23 @@ LOW = {"core"}
 SCENE = {"core", "kernels"}
 BELOW_TASKS = SCENE | {"fields", "render", "models", "guidance", "data", "export", "metrics"}
 BELOW_TASKS |= {"media", "files", "train", "checkpoint", "config", "plain"}
-BELOW_COMMANDS = BELOW_TASKS | {"tasks", "runs", "scenes", "logs", "console", "ranks", "doctor", "allocator"}
+BELOW_COMMANDS = BELOW_TASKS | {
+    "tasks",
+    "runs",
+    "scenes",
+    "logs",
+    "console",
+    "ranks",
+    "doctor",
+    "allocator",
+    "tensor_cores",
+}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "assets": set(),
     "core": set(),
     "allocator": set(),
+    "tensor_cores": set(),
     "kernels": LOW,
     "fields": SCENE,
     "render": SCENE,

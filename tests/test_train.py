@@ -157,6 +157,18 @@ def test_two_players_take_turns() -> None:
     assert [set(report.losses) for report in reports] == [{"fake", "real"}] * 2
 
 
+def test_figures_may_be_tensors() -> None:
+    class Two(Slope):
+        def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
+            figures = {"here": 3.0, "there": torch.tensor(0.5, dtype=torch.float64), "count": torch.tensor(7)}
+            yield Update("scene", {"a": self.number + 5, "b": 2 * self.number}, figures)
+
+    task = Two(Constant(1.0))
+    (report,) = train(task, start(task), Budget(steps=1), {})
+    assert report.losses == {"a": 5.0, "b": 0.0}
+    assert report.figures == {"here": 3.0, "there": 0.5, "count": 7.0}
+
+
 class Growing:
     """A row of numbers that is replaced by a longer one in step 2."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from nerf3d.commands.device import chosen_device, room_for
 from nerf3d.commands.training import Watch, check_numbers, run_to_resume, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
 from nerf3d.console import say
@@ -16,7 +17,6 @@ from nerf3d.data.load import load_capture
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
-from nerf3d.ranks import own_device
 from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new
 from nerf3d.scenes import check_same
 from nerf3d.tasks.fit import Fit, FitTask
@@ -40,7 +40,7 @@ def fit(
     seed: int = 0,
     checkpoint_every: int | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     started: float | None = None,
 ) -> Run:
     """Optimise a radiance field from the photographs in a folder, and leave it in a run folder.
@@ -49,7 +49,8 @@ def fit(
     `settings` are changes such as "field.layout.levels=12". The run ends after `steps` or `max_minutes`, loading and
     compiling included, counted from `started` (a `time.perf_counter` value; None: from now); without either, as the
     recipe says. A checkpoint is written every `checkpoint_every` steps (None: every minute) and at the end. With `resume`
-    the run in `out` goes on, bit for bit where it is planned in steps on a CPU.
+    the run in `out` goes on, bit for bit where it is planned in steps on a CPU. `device` is "auto" (a GPU, where torch can
+    use one), or torch's name of one.
 
     Raises InputError for input that cannot be used, and Interrupted after Ctrl-C, when the state is saved.
     """
@@ -81,19 +82,6 @@ def fit(
     return _train(run, task, capture, checkpoint_every, chip, started)
 
 
-def chosen_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(
-            f"there is no device {name!r} here that torch can use; leave --device out, and ask `nerf3d doctor` what there is"
-        ) from error
-    if device.type == "cpu" and torch.cuda.is_available():
-        say("there is a GPU here, and this run does not use it: --device cuda does")
-    return own_device(device)
-
-
 def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
     path = find_recipe(preset, "fit")
     recipe = read_recipe(Fit, path, settings)
@@ -103,7 +91,8 @@ def _recipe(preset: str, settings: tuple[str, ...]) -> Fit:
 
 def _task(config: RunConfig, capture: Capture, device: torch.device) -> FitTask:
     assert isinstance(config.recipe, Fit)
-    return FitTask(config.recipe, capture.to(device), torch.Generator().manual_seed(config.seed)).to(device)
+    with room_for("the photographs", device):
+        return FitTask(config.recipe, capture.to(device), torch.Generator().manual_seed(config.seed)).to(device)
 
 
 def _resumed(

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nerf3d.commands.fit import Smooth, chosen_device
+from nerf3d.commands.device import chosen_device, room_for
+from nerf3d.commands.fit import Smooth
 from nerf3d.commands.own_sound import write_with_own_sound
 from nerf3d.commands.training import Watch, check_numbers, run_to_resume, run_training, with_budget
 from nerf3d.config import find_recipe, read_recipe
@@ -47,7 +48,7 @@ def fit_avatar(
     seed: int = 0,
     checkpoint_every: int | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     started: float | None = None,
 ) -> Run:
     """Learn a talking head from a folder that `prepare_avatar` made, or another in AD-NeRF's layout.
@@ -155,9 +156,10 @@ def _task(
 ) -> AvatarTask:
     assert isinstance(config.recipe, Avatar)
     windows = portrait.windows(portrait.train)
-    film = Film(footage, neighbours(windows, torch.arange(len(windows)))).to(device)
-    task = AvatarTask(config.recipe, likeness.to(device), film, torch.Generator().manual_seed(config.seed))
-    return task.to(device)
+    film = Film(footage, neighbours(windows, torch.arange(len(windows))))
+    rng = torch.Generator().manual_seed(config.seed)
+    with room_for("the frames", device):
+        return AvatarTask(config.recipe, likeness.to(device), film.to(device), rng).to(device)
 
 
 def _resumed(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-from nerf3d.commands.fit import chosen_device
+from nerf3d.commands.device import chosen_device, room_for
 from nerf3d.commands.training import Diverged, Watch, check_numbers, run_to_resume, run_training, with_budget
 from nerf3d.config import find_recipe, from_plain, load_yaml, override
 from nerf3d.console import say
@@ -47,7 +47,7 @@ def fit_generator(
     seed: int = 0,
     checkpoint_every: int | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     started: float | None = None,
 ) -> Run:
     """Learn to make objects like those of a collection: EG3D's layout, ShapeNet-SRN's, or folders of Blender-style scenes.
@@ -152,7 +152,8 @@ def _task(config: RunConfig, learnt: Collection, about: About, device: torch.dev
         check_alone("a run by this recipe")
     task = task_of(config.recipe, learnt, about.box, torch.Generator().manual_seed(config.seed))
     assert isinstance(task, nn.Module)
-    return task.to(device)  # type: ignore[return-value]
+    with room_for("the pictures", device):
+        return task.to(device)  # type: ignore[return-value]
 
 
 def _train(run: Run, learnt: Collection, every: int | None, device: torch.device, started: float) -> Run:
@@ -228,9 +229,9 @@ def _preview(run: Run, task: GenerateTask, learnt: Collection, step: int) -> Non
     some = torch.linspace(0, len(learnt) - 1, PREVIEW_OBJECTS).round().long()
     codes = maker.draw(PREVIEW_OBJECTS, torch.Generator().manual_seed(run.config.seed))
     real = on_white(premultiplied(learnt.pictures[some].float() / 255))
+    cameras = learnt.cameras[some].to(next(task.maker.parameters()).device)
     made = [
-        on_white(picture(field, learnt.cameras, int(index), maker.sampler).cpu())
-        for field, index in zip(maker.fields(codes), some, strict=True)
+        on_white(picture(field, cameras, index, maker.sampler).cpu()) for index, field in enumerate(maker.fields(codes))
     ]
     sheet = contact_sheet([color_picture(p) for p in (*real, *made)], PREVIEW_OBJECTS)
     write_picture(run.media / f"drawn_{step:06d}.png", sheet)

@@ -9,7 +9,7 @@ import torch
 
 from nerf3d.assets import EVALUATOR, of_the_world
 from nerf3d.commands.candidates import best_of, unused
-from nerf3d.commands.fit import chosen_device
+from nerf3d.commands.device import chosen_device, room_for
 from nerf3d.commands.outcome import Outcome, present
 from nerf3d.commands.teaching import folder_of, guidance_of
 from nerf3d.commands.training import Diverged, Watch, check_numbers, run_training, with_budget
@@ -42,7 +42,7 @@ def text(
     seed: int = 0,
     checkpoint_every: int | None = None,
     resume: bool = False,
-    device: str = "cpu",
+    device: str = "auto",
     started: float | None = None,
     candidates: int = 1,
 ) -> Outcome:
@@ -160,7 +160,8 @@ def _task(config: RunConfig, device: torch.device) -> TextTask:
     recipe = config.recipe
     assert isinstance(recipe, Text)
     rng = torch.Generator().manual_seed(config.seed)
-    return TextTask(recipe, guidance_of(config.source, recipe, device, rng), rng).to(device)
+    with room_for("the prior", device):
+        return TextTask(recipe, guidance_of(config.source, recipe, device, rng), rng, device).to(device)
 
 
 def _train(run: Run, task: TextTask, checkpoint_every: int | None, device: torch.device, started: float) -> Run:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from nerf3d.checkpoint import Stateful, collect, load_latest, restore, save
+from nerf3d.commands.memory import fit_into, free_memory, halve_as_before, steps, what_to_do
 from nerf3d.console import say, training_bar
 from nerf3d.core import Task
 from nerf3d.core.schedules import Schedule
@@ -27,7 +28,7 @@ from nerf3d.tasks.avatar import Avatar
 from nerf3d.tasks.fit import Fit
 from nerf3d.tasks.generate import Generate, Made
 from nerf3d.tasks.text import Text
-from nerf3d.train import Budget, Progress, Report, begin, train
+from nerf3d.train import Budget, OutOfMemory, Progress, Report, begin
 
 SECONDS_BETWEEN_CHECKPOINTS = 60.0
 Recipe = TypeVar("Recipe", bound=Fit | Text | Avatar | Generate)
@@ -97,8 +98,8 @@ def run_training(
     `kept` are the modules that checkpoints hold beside the loop's own state. Under torchrun all processes train together
     (see `nerf3d.ranks`), and all but the leader end here: what is made of the run is one process's work.
 
-    Raises Interrupted after Ctrl-C, saved, Diverged when a parameter is not a number any more, and FailedError where not
-    even one step was done.
+    Raises Interrupted after Ctrl-C and OutOfMemory where a GPU is too small, both saved, Diverged when a parameter is not
+    a number any more, and FailedError where not even one step was done.
     """
     with joined(device) as ranks:
         state = _trained(run, task, kept, weights, checkpoint_every, device, started, watch, ranks)
@@ -126,12 +127,17 @@ def _trained(
     objects: dict[str, Stateful | torch.Generator] = {**kept, "progress": state}
     checkpoint = load_latest(run.folder)
     if checkpoint is not None:
+        halve_as_before(task, checkpoint)
         restore(objects, checkpoint)
         say(f"going on at step {state.step}, after {state.seconds:.0f} s")
+        if not state.goes_on(checkpoint.state["progress"]):
+            say("on another kind of device than before: its random numbers are others, and so will be the last bits")
     for module in kept.values():
         ranks.share(module)
     if not leads():  # batches of its own
         rng.manual_seed(run.config.seed + 2**32 + rank() + (state.step << 8))
+    if device.type == "cuda":
+        fit_into(free_memory(device), task, state)
     state.seconds += time.perf_counter() - started
     if device.type == "cpu" and not compiled():
         say("compiling the kernels for this machine: half a minute, this once")
@@ -147,9 +153,16 @@ def _trained(
         if leads():
             save(run.folder, state.step, collect(objects))
 
+    def as_far_as_it_fits() -> Iterator[Report]:
+        try:
+            yield from steps(task, state, budget, weights, recipe.warmup, ranks)
+        except OutOfMemory as error:
+            keep()
+            raise OutOfMemory(what_to_do(error, task, state, watch.command)) from error
+
     first: Report | None = None  # what came before it, loading and compiling, says nothing of what is to come
     with ctrl_c() as pressed, training_bar() as bar, _logs(run.folder, state.step) as logs:
-        for report in train(task, state, budget, weights, recipe.warmup, ranks):
+        for report in as_far_as_it_fits():
             watch.see(report)
             first = first or report
             if logs is not None:

@@ -14,10 +14,12 @@ from nerf3d.core.cameras import Cameras as Cameras
 from nerf3d.core.protocols import Field as Field
 from nerf3d.core.protocols import Group as Group
 from nerf3d.core.protocols import Guidance as Guidance
+from nerf3d.core.protocols import Halving as Halving
 from nerf3d.core.protocols import Sampler as Sampler
 from nerf3d.core.protocols import Scene as Scene
 from nerf3d.core.protocols import Task as Task
 from nerf3d.core.protocols import Update as Update
+from nerf3d.core.protocols import Weighed as Weighed
 from nerf3d.core.radiance import Radiance as Radiance
 from nerf3d.core.radiance import Rendering as Rendering
 from nerf3d.core.rays import Rays as Rays

@@ -1,6 +1,6 @@
 """The interfaces between the rooms. Concrete classes satisfy them by shape; nobody inherits."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -47,12 +47,13 @@ class Guidance(Protocol):
 class Update:
     """One player's losses, named and unweighted; the training loop weighs and sums them.
 
-    `figures` are numbers worth watching that nobody trains on.
+    `figures` are numbers worth watching that nobody trains on. Those that a GPU computes stay there, as tensors without
+    dimensions: the loop reads them together with the losses, so that the GPU is waited for once.
     """
 
     player: str
     losses: dict[str, Tensor]
-    figures: dict[str, float] = field(default_factory=dict)
+    figures: Mapping[str, float | Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,26 @@ class Task(Protocol):
     def players(self) -> dict[str, list[Group]]: ...
 
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]: ...
+
+
+@runtime_checkable
+class Halving(Protocol):
+    """A task whose steps can be made smaller where a GPU's memory is too small for them."""
+
+    def budget(self) -> str:
+        """The setting that says how much is in a step, as `--set` takes it: samples=32768."""
+        ...
+
+    def halve(self) -> bool:
+        """Steps have half as much in them from now on. False where that cannot be; then nothing has changed."""
+        ...
+
+
+@runtime_checkable
+class Weighed(Halving, Protocol):
+    """One of which is known beforehand how much memory a step takes."""
+
+    def step_bytes(self) -> float: ...
 
 
 @dataclass(frozen=True)

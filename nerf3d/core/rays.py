@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -30,6 +31,9 @@ class Rays:
         return Rays(
             self.origin.reshape(-1, 3), self.direction.reshape(-1, 3), self.near.reshape(-1), self.far.reshape(-1)
         )
+
+    def to(self, device: torch.device | str) -> "Rays":
+        return Rays(self.origin.to(device), self.direction.to(device), self.near.to(device), self.far.to(device))
 
     def __getitem__(self, index) -> "Rays":
         """Rays at an index, slice or mask of the batch dimensions."""

@@ -85,7 +85,7 @@ def _add_fit(steps) -> None:  # type: ignore[no-untyped-def]
         "learn a talking head from a prepared folder",
         "  nerf3d avatar fit data/me --out runs/me --max-minutes 15\n"
         "  nerf3d avatar fit data/me --out runs/me --resume --max-minutes 60\n"
-        "  nerf3d avatar fit data/me --preset adnerf --device cuda\n"
+        "  nerf3d avatar fit data/me --preset adnerf\n"
         "  nerf3d avatar fit data/me --size 256 --set weights.mouth=0.05",
         _fit,
     )

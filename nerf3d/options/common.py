@@ -45,7 +45,9 @@ def add_training(parser: argparse.ArgumentParser, story: str, chosen: str, count
     parser.add_argument("--seed", metavar="S", type=int, default=0, help="of all chance in the run (0)")
     parser.add_argument("--checkpoint-every", metavar="N", type=positive, help="steps between checkpoints (a minute)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in --out")
-    parser.add_argument("--device", default="cpu", help="where to compute: cpu or cuda (cpu)")
+    parser.add_argument(
+        "--device", default="auto", help="where to compute: cpu, cuda, auto: on a GPU if there is one (auto)"
+    )
     parser.add_argument(
         "--kernels",
         choices=["auto", "torch", "numba", "triton", "tcnn"],

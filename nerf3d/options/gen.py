@@ -71,6 +71,9 @@ def _fit(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
 
     keep_pages()
+    from nerf3d.tensor_cores import use_tensor_cores
+
+    use_tensor_cores()
     from nerf3d.commands.fit_generator import fit_generator
 
     fit_generator(

@@ -14,7 +14,7 @@ def add_text(commands) -> None:  # type: ignore[no-untyped-def]
         '  nerf3d text "a blue mushroom"\n'
         '  nerf3d text "a red cube on top of a blue cylinder" --out runs/tower --seed 3\n'
         '  nerf3d text "a striped pink cone" --candidates 4\n'
-        '  nerf3d text "a corgi wearing a top hat" --prior sd15 --device cuda\n'
+        '  nerf3d text "a corgi wearing a top hat" --prior sd15\n'
         '  nerf3d text "a blue mushroom" --out runs/a-blue-mushroom --resume',
         _text,
     )
@@ -35,6 +35,9 @@ def _text(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
 
     keep_pages()
+    from nerf3d.tensor_cores import use_tensor_cores
+
+    use_tensor_cores()
     from nerf3d.commands.text import text
 
     outcome = text(

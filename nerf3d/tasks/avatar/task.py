@@ -1,7 +1,6 @@
 """The story of a talking head: one frame at a time, what is heard around it should show what the film shows."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nerf3d.core import Group, Rays, Update
+from nerf3d.core.memory import learning_bytes, sample_bytes
 from nerf3d.data.portrait.footage import Footage
 from nerf3d.data.portrait.likeness import Likeness
 from nerf3d.models.condition import Condition
@@ -25,6 +25,8 @@ HUBER_DELTA = 0.1
 LESSON = 32
 """Frames whose sound is asked about in a step."""
 FIRST_SHARE, LEAST_SHARE = 0.1, 0.02
+LEAST_SAMPLES = 2048
+"""In a step; fewer teach nothing."""
 AROUND, CHIN = 0.2, 0.75
 """By which share of their size the box of the face is grown for rays, and that of the lips to where the sound may go."""
 LOOK = 0.6
@@ -76,6 +78,10 @@ class Pace(nn.Module):
         super().__init__()
         self.register_buffer("share", torch.tensor(FIRST_SHARE, dtype=torch.float64))
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Pace":
+        """It stays on the CPU: asked for in every step, a GPU would have to be waited for."""
+        return self
+
     def follow(self, samples: int, wanted: int, step: int) -> None:
         """`share` of the recipe's rays comes nearer to what would have given the wanted number of samples."""
         better = float(self.share) * wanted / max(samples, 1)
@@ -90,8 +96,9 @@ class AvatarTask(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.film = film
-        self.scenery = Scenery(recipe, likeness, rng)
+        self.scenery = Scenery(recipe, likeness, rng).to(film.sound.device)
         self.pace = Pace()
+        self.samples = recipe.rays.samples
         self.cameras = likeness.cameras(likeness.shots.camera_to_head)
         self.poses = self.scenery.torso_numbers(likeness.shots.camera_to_head, likeness.shots.torso)
         self.mouth = losses.standardised(likeness.shots.mouth)
@@ -120,7 +127,7 @@ class AvatarTask(nn.Module):
             sampler.update(head, step, rng, self.scenery.hull)
         batch = self._draw(frame, progress >= self.recipe.polish and self.recipe.weights.structure > 0, rng)
         out = render(head, batch.rays, sampler, rng=rng)
-        self.pace.follow(len(out.samples), self.recipe.rays.samples, step)
+        self.pace.follow(len(out.samples), self.samples, step)
         sky = torch.rand(batch.pixel.shape, generator=rng, device=rng.device)
         shown, alone = out.color + (1 - out.opacity)[:, None] * sky, batch.before(sky, batch.head)
         behind = over(self.scenery.torso(self.poses[frame])(batch.place), sky)
@@ -136,9 +143,23 @@ class AvatarTask(nn.Module):
             found["structure"] = losses.edges(*(batch.in_patch(colors) for colors in (shown, alone)))
         if isinstance(head, TalkingHead) and self.recipe.weights.ambient:
             found["ambient"] = losses.ambient(head, batch.rays, out, batch.elsewhere)
-        error = float((whole.detach() - both).square().mean())
-        figures = {"psnr": -10 * math.log10(max(error, 1e-10)), "samples": float(len(out.samples))}
-        yield Update("person", found, figures | {"rays": float(len(batch.rays))})
+        error = (whole.detach() - both).square().mean()
+        counts = {"samples": float(len(out.samples)), "rays": float(len(batch.rays))}
+        yield Update("person", found, {"psnr": -10 * error.clamp_min(1e-10).log10(), **counts})
+
+    def budget(self) -> str:
+        return f"rays.samples={self.samples}"
+
+    def halve(self) -> bool:
+        if self.samples < 2 * LEAST_SAMPLES:
+            return False
+        self.samples //= 2
+        self.pace.share.mul_(0.5).clamp_min_(LEAST_SHARE)
+        return True
+
+    def step_bytes(self) -> float:
+        head = self.scenery.head(self.condition(0))
+        return self.samples * sample_bytes(head, self.scenery.likeness.box) + learning_bytes(self.parameters())
 
     def condition(self, frame: int) -> Condition:
         """A training frame as it was: its sound, its eyes, its look, and, for heads that are told, its mouth."""

@@ -1,7 +1,6 @@
 """The story of a reconstruction: rays through photographed pixels should show what the photographs show."""
 
-import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core import Cameras, Group, Rays, Rendering, Sampler, Scene, Update
+from nerf3d.core.memory import learning_bytes, sample_bytes
 from nerf3d.core.schedules import Decay
 from nerf3d.data.capture import Capture
 from nerf3d.errors import InputError
@@ -22,10 +22,12 @@ from nerf3d.render.proposal import ProposalSampler, interlevel
 from nerf3d.render.render import render
 from nerf3d.tasks.fit import losses as more
 from nerf3d.tasks.fit.corrections import Appearance, Poses
-from nerf3d.tasks.fit.recipe import Fit
+from nerf3d.tasks.fit.recipe import CoarseToFine, Fit, Proposals
 from nerf3d.tasks.fit.scenery import build_sampler, focus_box, space_of
 
-MOST_RAYS = 2**16
+LEAST_RAYS, MOST_RAYS = 64, 2**16
+LEAST_SAMPLES = 1024
+"""In a step; fewer teach nothing."""
 HUBER_DELTA = 0.1  # instant-ngp's
 FIRST_LEVELS = 4
 """Levels of a signed distance's grid that speak from the beginning, where the others join in later."""
@@ -66,9 +68,17 @@ class FitTask(nn.Module):
         self.appearance = Appearance(views) if recipe.appearance else None
         self.poses = Poses(views, 0.5 * float(self.box.size.max())) if recipe.poses else None
         self._looks = _table_of_looks(capture.train.cameras) if self.photographs.images.numel() else None
+        self.samples = recipe.samples
         self.register_buffer("rays_per_step", torch.tensor(float(recipe.rays), dtype=torch.float64))
 
     rays_per_step: Tensor
+    """On the CPU, wherever the rest is: it is asked for in every step, for which a GPU would have to be waited for."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "FitTask":
+        rays = self.rays_per_step
+        super()._apply(fn, recurse)
+        self.rays_per_step = rays
+        return self
 
     @property
     def sampler(self) -> Sampler:
@@ -94,9 +104,34 @@ class FitTask(nn.Module):
         self._adapt(len(out.samples), step)
         losses = {"photometric": self._photometric(out.color, batch)} | self._more_losses(out, batch, rng)
         error = (out.color.detach() - batch.target).square().mean(-1) * batch.usable
-        psnr = -10 * math.log10(max(float(error.sum() / batch.usable.sum().clamp_min(1)), 1e-10))
-        figures = {"psnr": psnr, "rays": float(len(batch.rays)), "samples": float(len(out.samples))}
-        yield Update("scene", losses, figures)
+        psnr = -10 * (error.sum() / batch.usable.sum().clamp_min(1)).clamp_min(1e-10).log10()
+        counts = {"rays": float(len(batch.rays)), "samples": float(len(out.samples))}
+        yield Update("scene", losses, {"psnr": psnr, **counts})
+
+    def budget(self) -> str:
+        return f"samples={self.samples}" if self.samples is not None else f"rays={round(float(self.rays_per_step))}"
+
+    def halve(self) -> bool:
+        rays = float(self.rays_per_step)
+        if self.samples is not None and self.samples >= 2 * LEAST_SAMPLES:
+            self.samples //= 2
+        elif self.samples is not None or rays < 2 * LEAST_RAYS:
+            return False
+        self.rays_per_step.fill_(max(rays / 2, LEAST_RAYS))
+        return True
+
+    def step_bytes(self) -> float:
+        samples = self.samples
+        if samples is None:
+            sampler, rays = self.recipe.sampler, round(float(self.rays_per_step))
+            match sampler:
+                case CoarseToFine():
+                    samples = rays * (2 * sampler.coarse_count + sampler.fine_count)
+                case Proposals():
+                    samples = rays * sum(sampler.sampling.counts)
+                case _:
+                    samples = rays * sampler.steps_per_side
+        return samples * sample_bytes(self.field, self.box) + learning_bytes(self.parameters())
 
     def scene(self) -> Scene:
         """What there is to look at."""
@@ -174,12 +209,12 @@ class FitTask(nn.Module):
 
     def _adapt(self, samples: int, step: int) -> None:
         """Let the number of rays follow the budget of samples: quickly at first, then smoothly."""
-        if self.recipe.samples is None:
+        if self.samples is None:
             return
-        wanted = float(self.rays_per_step) * self.recipe.samples / max(samples, 1)
+        wanted = float(self.rays_per_step) * self.samples / max(samples, 1)
         share = 1.0 if step < 20 else 0.1
         following = (1 - share) * float(self.rays_per_step) + share * wanted
-        self.rays_per_step.fill_(min(max(following, 64.0), MOST_RAYS))
+        self.rays_per_step.fill_(min(max(following, LEAST_RAYS), MOST_RAYS))
 
     def _refine(self, progress: float) -> None:
         """Coarse shapes first: the field gets finer grids, or more of those that it has."""

@@ -40,6 +40,8 @@ from nerf3d.tasks.generate.recipe import EG3D, GRAF, PiGAN
 from nerf3d.tasks.generate.sights import Parts, seen, shown, sight_of, together
 from nerf3d.tasks.generate.sights import blurred as blurred
 
+LEAST_BATCH = 2
+"""Pictures of a step, of which some are told another one's pose."""
 DIRECTION = 3
 """Numbers of a camera's direction."""
 
@@ -113,35 +115,47 @@ class AdversarialTask(nn.Module):
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
         recipe, rules, generator = self.recipe, self.rules, self.maker.generator
         self.maker.follow(recipe.keep)
-        real_at, made_at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng, device=rng.device)
+        at = torch.randint(len(self.collection), (2, recipe.batch), generator=rng, device=rng.device)
+        (real_at, made_at), (real_here, made_here) = at, at.cpu()  # the collection stays on the CPU
         grids = self.sight.grids(progress, recipe.batch, rng)
         blur = rules.blur(progress)
         z = torch.randn(recipe.batch, generator.z, generator=rng, device=rng.device)
         codes = generator.codes(z, self.told(made_at, progress, rng))
         generator.track(codes)
         fields = generator.fields(codes, rng, rules.noise(progress))
-        cameras = self.collection.cameras[made_at.cpu()].to(rng.device)
+        cameras = self.collection.cameras[made_here].to(rng.device)
         features = seen(fields, cameras, grids, self.maker.sampler, recipe.background, rng)
         made = self.sight.made(features, codes, upsampler_of(generator))
-        pictures = self.collection.pictures[real_at.cpu()].to(rng.device)
+        pictures = self.collection.pictures[real_here].to(rng.device)
         real = self.sight.real(shown(pictures, recipe.background), grids)
 
         judged = self._score(real, real_at, blur, rng), self._score(_detached(made), made_at, blur, rng)
         found = {"critic": F.softplus(-judged[0]).mean() + F.softplus(judged[1]).mean()}
         if step % recipe.r1_every == 0:
             found["r1"] = 0.5 * recipe.r1 * recipe.r1_every * self._steepness(real, real_at, blur, rng)
-        figures = {"real": float(judged[0].detach().mean()), "fake": float(judged[1].detach().mean())}
+        figures = {"real": judged[0].detach().mean(), "fake": judged[1].detach().mean()}
         yield Update("critic", found, figures)
 
         # The critic only passes the gradient on, which costs a third less where its own weights ask for none.
         self.critic.requires_grad_(False)
-        scores = self._score(made, made_at, blur, rng)
-        self.critic.requires_grad_(True)
+        try:
+            scores = self._score(made, made_at, blur, rng)
+        finally:
+            self.critic.requires_grad_(True)
         best = scores.topk(max(1, math.ceil(rules.best(progress) * recipe.batch))).values
         found = {"generator": F.softplus(-best).mean()} | self._read(made[0], z, cameras)
         if rules.smooth and step % rules.smooth_every == 0:
             found["smooth"] = rules.smooth * rules.smooth_every * self._roughness(fields, rng)
         yield Update("generator", found)
+
+    def budget(self) -> str:
+        return f"batch={self.recipe.batch}"
+
+    def halve(self) -> bool:
+        if self.recipe.batch < 2 * LEAST_BATCH:
+            return False
+        self.recipe = replace(self.recipe, batch=self.recipe.batch // 2)
+        return True
 
     def told(self, at: Int64[Tensor, "b"], progress: float, rng: torch.Generator) -> Float[Tensor, "b n"] | None:
         """What the generator is told of the cameras that will see its objects, some of another one's of the batch, and of

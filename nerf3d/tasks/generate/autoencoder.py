@@ -5,12 +5,14 @@ it holds the object and not the view. Then it stays as it is, and a flow learns 
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
+from nerf3d.core.chance import here
 from nerf3d.data.collections.collection import Collection
 from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.latent_flow import LatentFlow
@@ -31,7 +33,11 @@ class Objects(nn.Module):
         self.recipe, self.kinds = recipe, kinds
         self.autoencoder = recipe.model.build(box, rng)
         self.flow = LatentFlow(recipe.model.encoder.code, recipe.flow.width, recipe.flow.blocks, len(kinds), rng)
-        self.sampler = Stratified(box, recipe.looks.samples)
+
+    @property
+    def sampler(self) -> Stratified:
+        """Wherever the weights are by now."""
+        return Stratified(self.autoencoder.decoder.region.space, self.recipe.looks.samples)
 
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
@@ -50,13 +56,14 @@ class AutoencoderTask(nn.Module):
     """A `core.Task` with two players, one after the other."""
 
     codes: Tensor
+    kind: Tensor
 
     def __init__(self, recipe: DiffAE, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = Objects(recipe, box, collection.kinds, rng)
-        self.kind = kind_numbers(collection)
+        self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
         self.helpers = nn.Module()  # none
         # Not kept by checkpoints: the encoder stays as it is once there are codes, so that they can be read anew.
         self.register_buffer("codes", torch.zeros(0, recipe.model.encoder.code), persistent=False)
@@ -75,23 +82,35 @@ class AutoencoderTask(nn.Module):
         if len(self.codes) == 0:
             self.codes = self.encode_all()
             self.maker.flow.learn_scale(self.codes)
-        pick = torch.randint(len(self.codes), (self.recipe.flow.batch,), generator=rng)
+        pick = torch.randint(len(self.codes), (self.recipe.flow.batch,), generator=here(rng))  # it picks pictures here
         condition = told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds)
         yield Update("flow", {"flow": self.maker.flow.loss(self.codes[pick], condition, rng)})
 
+    def budget(self) -> str:
+        return f"looks.objects={self.recipe.looks.objects}"
+
+    def halve(self) -> bool:
+        looks = self.recipe.looks
+        if looks.objects < 2:
+            return False
+        self.recipe = replace(self.recipe, looks=replace(looks, objects=looks.objects // 2))
+        return True
+
     def _reconstruct(self, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
-        chosen = self.gallery.objects(looks.objects, rng)
-        views = [self.gallery.views(scene, 1 + looks.views, rng) for scene in chosen]
-        codes = model.encoder(self.gallery.pictures(torch.stack([v[0] for v in views])))
+        chance = here(rng)
+        chosen = self.gallery.objects(looks.objects, chance)
+        views = [self.gallery.views(scene, 1 + looks.views, chance) for scene in chosen]
+        codes = model.encoder(self.gallery.pictures(torch.stack([v[0] for v in views])).to(rng.device))
         others = (seen[1:] if len(seen) > 1 else seen for seen in views)
         color, opacity = difference(model.fields(codes), others, self.gallery, looks, self.maker.sampler, rng)
         found = {"color": color, "opacity": self.recipe.opacity_weight * opacity}
         found["code"] = self.recipe.code_weight * codes.square().mean()
-        return Update("autoencoder", found, {"psnr": -10 * float(color.detach().clamp_min(1e-10).log10())})
+        return Update("autoencoder", found, {"psnr": -10 * color.detach().clamp_min(1e-10).log10()})
 
     @torch.no_grad()
     def encode_all(self) -> Float[Tensor, "n code"]:
         """A code for every picture of the collection."""
-        everything = torch.arange(len(self.gallery.collection))
-        return torch.cat([self.maker.autoencoder.encoder(self.gallery.pictures(p)) for p in everything.split(ENCODED)])
+        everything = torch.arange(len(self.gallery.collection)).split(ENCODED)
+        pictures = (self.gallery.pictures(part).to(self.codes.device) for part in everything)
+        return torch.cat([self.maker.autoencoder.encoder(some) for some in pictures])

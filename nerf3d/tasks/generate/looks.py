@@ -8,6 +8,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from nerf3d.core import Cameras, Field, Rays, Sampler
+from nerf3d.core.chance import here
 from nerf3d.data.collections.collection import Collection
 from nerf3d.render.render import render
 from nerf3d.tasks.generate.recipe import Looks
@@ -20,9 +21,12 @@ class Glance:
     rays: Rays
     truth: Float[Tensor, "n 4"]
 
+    def to(self, device: torch.device) -> "Glance":
+        return Glance(self.rays.to(device), self.truth.to(device))
+
 
 class Gallery:
-    """A collection's pictures object by object, ready to be drawn from."""
+    """A collection's pictures object by object, ready to be drawn from. They stay on the CPU, and so do streams for them."""
 
     def __init__(self, collection: Collection) -> None:
         self.collection = collection
@@ -96,10 +100,10 @@ def difference(
     """How far objects are from their pictures along some rays through their `views`: in colours, over a random sky, and in
     opacity. Both are mean squares over all rays of all objects.
     """
-    colors, opacities = [], []
+    colors, opacities, chance = [], [], here(rng)
     for field, seen in zip(fields, views, strict=True):
-        glance = gallery.glance(seen, looks, rng)
-        sky = torch.rand(3, generator=rng)
+        glance = gallery.glance(seen, looks, chance).to(rng.device)
+        sky = torch.rand(3, generator=rng, device=rng.device)
         out = render(field, glance.rays, sampler, sky, rng)
         truth, alpha = glance.truth[:, :3] + (1 - glance.truth[:, 3:]) * sky, glance.truth[:, 3]
         colors.append((out.color - truth).square().mean())

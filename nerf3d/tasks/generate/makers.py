@@ -145,10 +145,10 @@ class Makers(nn.Module):
         if kind is not None:
             rows = one_kind(self.kinds, kind, count)  # it refuses kinds that are not known
         elif self.kinds:
-            rows = told(self.shares.multinomial(count, replacement=True, generator=rng), self.kinds)
+            rows = told(self.shares.to(rng.device).multinomial(count, replacement=True, generator=rng), self.kinds)
         poses = self.pose.expand(count, -1) if self.average.pose else None
         z = torch.randn(count, self.average.z, generator=rng, device=rng.device).to(self.pose)
-        codes = self.average.codes(z, conditions(poses, rows))
+        codes = self.average.codes(z, conditions(poses, None if rows is None else rows.to(self.pose)))
         usual = self.average.usual()
         return usual + truncation * (codes - usual)
 

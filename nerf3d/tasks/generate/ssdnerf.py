@@ -14,12 +14,14 @@ the denoiser, without pictures to be rendered, has more lessons in the time that
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
+from nerf3d.core.chance import here
 from nerf3d.data.collections.collection import Collection
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
@@ -39,7 +41,11 @@ class PlaneObjects(nn.Module):
         self.recipe, self.kinds = recipe, kinds
         self.decoder = TriPlaneDecoder(box, recipe.planes.features, recipe.decoder_width, 3, rng)
         self.diffusion = PlaneDiffusion(recipe.denoiser, recipe.planes, len(kinds), rng)
-        self.sampler = Stratified(box, recipe.looks.samples)
+
+    @property
+    def sampler(self) -> Stratified:
+        """Wherever the weights are by now."""
+        return Stratified(self.decoder.region.space, self.recipe.looks.samples)
 
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
@@ -63,12 +69,14 @@ class SSDNeRFTask(nn.Module):
     The table is among the helpers, so that checkpoints hold it with the codes' moments.
     """
 
+    kind: Tensor
+
     def __init__(self, recipe: SSDNeRF, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = PlaneObjects(recipe, box, collection.kinds, rng)
-        self.kind = kind_numbers(collection)
+        self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
         self.codes = recipe.planes.build(collection.scenes)
         self.helpers = nn.ModuleDict({"codes": self.codes})
 
@@ -86,11 +94,11 @@ class SSDNeRFTask(nn.Module):
         if progress >= recipe.settled and (seen := self.codes.seen()):
             yield self._lesson(seen, rng)
             return
-        scenes = list(dict.fromkeys(self.gallery.objects(recipe.looks.objects, rng)))
+        scenes = list(dict.fromkeys(self.gallery.objects(recipe.looks.objects, here(rng))))
         self.codes.begin(scenes, self.maker.diffusion.mean)
         raw = self.codes.raw_of(scenes)
         losses = self._rendering(raw, scenes, rng)
-        yield Update("decoder", losses, {"psnr": -10 * float(losses["color"].detach().clamp_min(1e-10).log10())})
+        yield Update("decoder", losses, {"psnr": -10 * losses["color"].detach().clamp_min(1e-10).log10()})
         self.maker.diffusion.track(self.codes(scenes))
         again = self.codes.raw_of(scenes)
         condition = told(self.kind[scenes], self.maker.kinds)
@@ -105,12 +113,23 @@ class SSDNeRFTask(nn.Module):
             (slope,) = torch.autograd.grad(torch.stack(list(self._rendering(raw, scenes, rng).values())).sum(), raw)
             self.codes.step(scenes, slope + weight * again.grad, rate)
 
+    def budget(self) -> str:
+        return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
+
+    def halve(self) -> bool:
+        looks = self.recipe.looks
+        if looks.objects < 2:
+            return False
+        smaller = replace(looks, objects=looks.objects // 2)
+        self.recipe = replace(self.recipe, looks=smaller, batch=max(self.recipe.batch // 2, 1))
+        return True
+
     def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
         return losses_of(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)
 
     def _lesson(self, seen: Sequence[int], rng: torch.Generator) -> Update:
         """The denoiser's alone, from codes that stay as they are."""
-        pick = [seen[i] for i in torch.randint(len(seen), (self.recipe.batch,), generator=rng).tolist()]
+        pick = [seen[i] for i in torch.randint(len(seen), (self.recipe.batch,), generator=here(rng)).tolist()]
         condition = told(self.kind[pick], self.maker.kinds)
         return Update("denoiser", {"prior": self.maker.diffusion.loss(self.codes(pick), condition, rng)})
 
@@ -124,6 +143,7 @@ def losses_of(
 ) -> dict[str, Tensor]:
     """How far objects are from their pictures along some rays: mean squares, of colours over a random sky and of opacity."""
     looks = maker.recipe.looks
-    views = (gallery.views(scene, looks.views, rng) for scene in scenes)
+    chance = here(rng)
+    views = (gallery.views(scene, looks.views, chance) for scene in scenes)
     color, opacity = difference(maker.fields(codes), views, gallery, looks, maker.sampler, rng)
     return {"color": color, "opacity": maker.recipe.opacity_weight * opacity}

@@ -7,12 +7,14 @@ draws new objects, and completes any part of one.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
+from nerf3d.core.chance import here
 from nerf3d.data.collections.collection import Collection
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane
@@ -38,12 +40,16 @@ class TokenObjects(nn.Module):
 
     def __init__(self, recipe: VQAR, box: Box, kinds: tuple[str, ...], rng: torch.Generator) -> None:
         super().__init__()
-        self.kinds = kinds
+        self.recipe, self.kinds = recipe, kinds
         self.autoencoder = recipe.model.build(box, rng)
         entries = recipe.model.codebook.entries
         self.transformer = recipe.transformer.build(recipe.model.tokens, entries, len(kinds), rng)
-        self.sampler = Stratified(box, recipe.looks.samples)
         self.register_buffer("shares", torch.ones(1 + len(kinds)))  # of every kind, and last of objects of none
+
+    @property
+    def sampler(self) -> Stratified:
+        """Wherever the weights are by now."""
+        return Stratified(self.autoencoder.decoder.region.space, self.recipe.looks.samples)
 
     @property
     def places(self) -> Float[Tensor, "tokens 3"]:
@@ -53,7 +59,7 @@ class TokenObjects(nn.Module):
     def draw(
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n tokens d"]:
-        any_kind = self.shares.multinomial(count, replacement=True, generator=rng)
+        any_kind = self.shares.to(rng.device).multinomial(count, replacement=True, generator=rng).to(self.shares.device)
         condition = told(any_kind, self.kinds) if kind is None else one_kind(self.kinds, kind, count)
         return self.autoencoder.latents(self.transformer.sample(count, rng, condition, temperature=truncation))
 
@@ -91,13 +97,14 @@ class TokenTask(nn.Module):
     """A `core.Task` with two players, one after the other."""
 
     tokens: Tensor
+    kind: Tensor
 
     def __init__(self, recipe: VQAR, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
         self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = TokenObjects(recipe, box, collection.kinds, rng)
-        self.kind = kind_numbers(collection)
+        self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
         self.maker.shares.copy_(shares(self.kind, 1 + len(collection.kinds)))
         self.helpers = nn.Module()  # none
         # Not kept by checkpoints: the autoencoder stays as it is once there are tokens, so that they can be read anew.
@@ -117,27 +124,40 @@ class TokenTask(nn.Module):
             return
         if len(self.tokens) == 0:
             self.tokens = self.read_all()
-        pick = torch.randint(len(self.tokens), (self.recipe.batch,), generator=rng)
+        pick = torch.randint(len(self.tokens), (self.recipe.batch,), generator=here(rng))  # it picks pictures here
         condition = told(self.kind[self.gallery.collection.scene[pick]], self.maker.kinds)
         loss = self.maker.transformer.loss(self.tokens[pick], condition, rng)
         yield Update("transformer", {"tokens": loss}, self.usage())
 
+    def budget(self) -> str:
+        return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
+
+    def halve(self) -> bool:
+        looks = self.recipe.looks
+        if looks.objects < 2:
+            return False
+        smaller = replace(looks, objects=looks.objects // 2)
+        self.recipe = replace(self.recipe, looks=smaller, batch=max(self.recipe.batch // 2, 1))
+        return True
+
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
-        chosen = self.gallery.objects(looks.objects, rng)
-        views = [self.gallery.views(scene, 1 + looks.views, rng) for scene in chosen]
-        codes = model.learn(self.gallery.pictures(torch.stack([v[0] for v in views])), progress, rng)
+        chance = here(rng)
+        chosen = self.gallery.objects(looks.objects, chance)
+        views = [self.gallery.views(scene, 1 + looks.views, chance) for scene in chosen]
+        codes = model.learn(self.gallery.pictures(torch.stack([v[0] for v in views])).to(rng.device), progress, rng)
         others = (seen[1:] if len(seen) > 1 else seen for seen in views)
         color, opacity = difference(model.fields(codes.values), others, self.gallery, looks, self.maker.sampler, rng)
         found = {"color": color, "opacity": self.recipe.opacity_weight * opacity, "codebook": codes.loss}
-        psnr = -10 * float(color.detach().clamp_min(1e-10).log10())
-        return Update("autoencoder", found, {"psnr": psnr} | model.codebook.usage.figures())
+        psnr = -10 * color.detach().clamp_min(1e-10).log10()
+        return Update("autoencoder", found, {"psnr": psnr, **model.codebook.usage.figures()})
 
     @torch.no_grad()
     def read_all(self) -> Int64[Tensor, "n tokens"]:
         """The tokens of every picture of the collection."""
-        everything = torch.arange(len(self.gallery.collection))
-        return torch.cat([self.maker.autoencoder.tokens(self.gallery.pictures(p)) for p in everything.split(ENCODED)])
+        everything = torch.arange(len(self.gallery.collection)).split(ENCODED)
+        pictures = (self.gallery.pictures(part).to(self.tokens.device) for part in everything)
+        return torch.cat([self.maker.autoencoder.tokens(some) for some in pictures])
 
     def usage(self) -> dict[str, float]:
         """The share of the codebook that the collection's tokens use, and their perplexity."""

@@ -20,9 +20,11 @@ WATCH_SIZE = 256
 
 
 class Scenery(nn.Module):
-    def __init__(self, recipe: Text, rng: torch.Generator) -> None:
+    def __init__(self, recipe: Text, rng: torch.Generator, device: torch.device | None = None) -> None:
+        """`device` is where the space lies; modules follow it by `to`."""
         super().__init__()
-        space = Box.cube(HALF)
+        cube = Box.cube(HALF)
+        space = Box(cube.low.to(device), cube.high.to(device))
         self.box = space
         self.field = BlobField(recipe.field.build(space, rng), recipe.blob)
         self.sampler = recipe.sampler.build(space)
@@ -33,9 +35,10 @@ class Scenery(nn.Module):
         azimuth = torch.arange(0, 360, 45.0)
         fov = torch.full_like(azimuth, 40.0)
         distance = torch.full_like(azimuth, 1.15 * BALL) / torch.sin(torch.deg2rad(fov / 2))
-        cameras = standing(azimuth, torch.full_like(azimuth, 15.0), distance, fov, WATCH_SIZE)
-        up = torch.tensor([0.0, 0.0, 1.0])
-        return Scene(self.field, self.sampler, torch.ones(3), cameras, self.box, up)
+        device = self.box.low.device
+        cameras = standing(azimuth, torch.full_like(azimuth, 15.0), distance, fov, WATCH_SIZE).to(device)
+        up = torch.tensor([0.0, 0.0, 1.0], device=device)
+        return Scene(self.field, self.sampler, torch.ones(3, device=device), cameras, self.box, up)
 
 
 class Sky(nn.Module):

@@ -1,11 +1,13 @@
 """The story of a prompt: random views of a field should look, to a text-to-image model, like what the prompt says."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from nerf3d.core import Cameras, Field, Group, Guidance, Rays, Rendering, Update
+from nerf3d.core.chance import here
 from nerf3d.core.schedules import Constant, Schedule
 from nerf3d.fields.common import Networked
 from nerf3d.guidance.vsd import Learner
@@ -22,10 +24,13 @@ CLAY = 0.8
 class TextTask(nn.Module):
     """A `core.Task`. The scene is a module of its own: what it looks like can be seen without the teacher."""
 
-    def __init__(self, recipe: Text, guidance: Guidance, rng: torch.Generator) -> None:
+    def __init__(
+        self, recipe: Text, guidance: Guidance, rng: torch.Generator, device: torch.device | None = None
+    ) -> None:
+        """`device` is where it will be trained, where the guidance is."""
         super().__init__()
         self.recipe = recipe
-        self.scenery = Scenery(recipe, rng)
+        self.scenery = Scenery(recipe, rng, device).to(device)
         self.guidance = guidance
         self.student = guidance.student if isinstance(guidance, Learner) else None
 
@@ -42,17 +47,33 @@ class TextTask(nn.Module):
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]:
         if step % 8 == 0:
             self.scenery.sampler.update(self.scenery.field, step, rng)
-        cameras = random_views(self.recipe.views, progress, rng)
+        chance = here(rng)
+        cameras = random_views(self.recipe.views, progress, chance).to(rng.device)
         rays = _all_rays(cameras)
-        out = render(self._shaded(progress, rng), rays, self.scenery.sampler, self._sky(rays, cameras, rng), rng)
+        field, sky = self._shaded(progress, chance), self._sky(rays, cameras, chance)
+        out = render(field, rays, self.scenery.sampler, sky, rng)
         images = out.color.reshape(len(cameras), cameras.height, cameras.width, 3)
         judged = self.guidance(images, cameras, progress, rng)
         opacity = out.opacity.detach()
-        figures = {"opacity": float(opacity.mean()), "solid": float((opacity > 0.9).float().mean())}
-        figures |= {"samples": float(len(out.samples)), "contrast": float(images.detach().std())}
-        yield Update("scene", judged | self._regularise(rays, out), figures)
+        figures = {
+            "opacity": opacity.mean(),
+            "solid": (opacity > 0.9).float().mean(),
+            "contrast": images.detach().std(),
+        }
+        found = judged | self._regularise(rays, out)
+        yield Update("scene", found, {**figures, "samples": float(len(out.samples))})
         if isinstance(self.guidance, Learner):
             yield Update("student", self.guidance.study(images.detach(), cameras, progress, rng))
+
+    def budget(self) -> str:
+        return f"views.count={self.recipe.views.count}"
+
+    def halve(self) -> bool:
+        views = self.recipe.views
+        if views.count < 2:
+            return False
+        self.recipe = replace(self.recipe, views=replace(views, count=views.count // 2))
+        return True
 
     def _shaded(self, progress: float, rng: torch.Generator) -> Field:
         """The field as it is, under a light, or as clay."""
@@ -62,14 +83,15 @@ class TextTask(nn.Module):
             return field
         low, high = shading.ambient
         offset = 0.7 * torch.randn(3, generator=rng) + torch.tensor([0.0, 0.0, 0.6])
+        offset = offset.to(self.scenery.box.low.device)
         return Lit(field, offset, low + (high - low) * ambient, shading.width, CLAY if clay < shading.clay else None)
 
     def _sky(self, rays: Rays, cameras: Cameras, rng: torch.Generator) -> Tensor:
         if self.scenery.sky is not None:
             return self.scenery.sky(rays.direction)
         if self.recipe.background == "white":
-            return torch.ones(3)
-        return losses.sky(losses.random_sky(len(cameras), rng), cameras.width)
+            return torch.ones(3, device=rays.direction.device)
+        return losses.sky(losses.random_sky(len(cameras), rng).to(rays.direction.device), cameras.width)
 
     def _regularise(self, rays: Rays, out: Rendering) -> dict[str, Tensor]:
         weights, found = self.recipe.weights, {}

@@ -7,7 +7,7 @@ import talker
 import torch
 
 from nerf3d.config import find_recipe, read_recipe
-from nerf3d.core import Task, Update
+from nerf3d.core import Task, Update, Weighed
 from nerf3d.core.schedules import Constant
 from nerf3d.data.portrait.folder import read_portrait
 from nerf3d.data.portrait.footage import Footage
@@ -300,3 +300,14 @@ def test_a_blink_takes_rays_of_the_face_and_none_beyond_the_frame(known: tuple[L
     x, y = (0.5 * (blink.place + 1) * size).unbind(-1)
     on_eyes = pixels.inside(box, x.long(), y.long()).float().mean()
     assert float(on_eyes) > 0.5 * story.LOOK * (1 - task.recipe.rays.lips - task.recipe.rays.anywhere)
+
+
+def test_half_the_samples_are_half_the_rays_at_once(known: tuple[Likeness, Film]) -> None:
+    task = begun(known)
+    assert isinstance(task, Weighed)
+    before, share = task.step_bytes(), float(task.pace.share)
+    assert (task.budget(), task.halve()) == ("rays.samples=2048", False)
+    task = begun(known, replace(recipe(), rays=replace(recipe().rays, samples=40000)))
+    assert (task.budget(), task.halve(), task.budget()) == ("rays.samples=40000", True, "rays.samples=20000")
+    assert float(task.pace.share) == share / 2
+    assert task.step_bytes() > before

@@ -1,0 +1,57 @@
+"""How much memory a step will take on a GPU, before there is one: by what autograd keeps of a few samples."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+from nerf3d.core.protocols import Field
+from nerf3d.core.spaces import Box
+
+PROBED = 2048
+"""Points that a field is asked about, to see how much of each is kept."""
+BESIDE = 128
+"""Bytes that a sample takes whatever the field: its interval, place, direction and weight, and what the renderer keeps."""
+BACKWARD = 2
+"""Of what is kept for the backward pass, so many times as much is there at its height: itself, and gradients of it."""
+OPTIMISER = 3
+"""A gradient and two moments, for every parameter."""
+
+
+def kept_bytes(compute: Callable[[], Tensor]) -> int:
+    """What autograd keeps of a computation until its backward pass, parameters and whatever else learns left aside.
+
+    >>> x = torch.zeros(100, requires_grad=True)
+    >>> kept_bytes(lambda: x.exp().sum())
+    400
+    """
+    kept: dict[int, Tensor] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        if not (tensor.is_leaf and tensor.requires_grad):
+            kept[tensor.untyped_storage().data_ptr()] = tensor  # views of one memory count once
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = compute()
+    assert result.requires_grad
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+
+
+def sample_bytes(field: Field, box: Box) -> float:
+    """What a sample of this field takes in a step, by a rule and not to the byte: twice what is kept of it."""
+    rng = torch.Generator().manual_seed(0)
+    x = box.from_unit(torch.rand(PROBED, 3, generator=rng).to(box.low.device))
+    d = torch.zeros_like(x)
+    d[:, 2] = 1
+
+    def ask() -> Tensor:
+        seen = field(x, d)
+        return seen.density.sum() + seen.color.sum()
+
+    return BACKWARD * (kept_bytes(ask) / PROBED + BESIDE)
+
+
+def learning_bytes(parameters: Iterable[nn.Parameter]) -> int:
+    """What training adds to parameters that are there."""
+    return OPTIMISER * sum(p.numel() * p.element_size() for p in parameters)
