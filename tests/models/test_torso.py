@@ -17,7 +17,9 @@ def rng(seed: int = 0) -> torch.Generator:
 
 
 def poses(frames: int = 20) -> torch.Tensor:
-    return torch.randn(frames, 6, generator=rng(1)) * torch.tensor([0.1, 0.1, 0.1, 5.0, 5.0, 0.0]) + 3.0
+    return torch.randn(frames, 8, generator=rng(1)) * torch.tensor(
+        [0.1, 0.1, 0.1, 5.0, 5.0, 0.0, 0.05, 0.02]
+    ) + torch.tensor([3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 0.0, 0.0])
 
 
 def awake() -> Torso:
@@ -50,8 +52,9 @@ def test_the_networks_are_the_formula_with_nothing_folded():
     spread = poses().std(0, correction=0)
     encoded = frequency(((pose - poses().mean(0)) / (3 * spread.clamp_min(1e-6))).clamp(-1, 1), 1).expand(100, -1)
     step = mlp_reference(torch.cat([frequency(p, 2), encoded], 1), list(torso.deformation_network))
-    torch.testing.assert_close(torso.move(p, pose), p + step)
-    unit = 0.5 + 0.5 * (p + step) / 1.25
+    moved = p - pose[6:] + step
+    torch.testing.assert_close(torso.move(p, pose), moved)
+    unit = 0.5 + 0.5 * moved / 1.25
     looked_up = [
         torch.nn.functional.grid_sample(
             grid.permute(0, 3, 1, 2), 2 * unit[None, None] - 1, padding_mode="border", align_corners=True
@@ -66,7 +69,7 @@ def test_the_networks_are_the_formula_with_nothing_folded():
 @torch.no_grad()
 def test_it_stands_still_at_first_and_goes_on_beyond_the_frame():
     torso, p = TorsoConfig().build(poses(), rng()), pixels()
-    assert float((torso.move(p, poses()[3]) - p).abs().max()) < 0.05
+    assert float((torso.move(p, poses()[3]) - (p - poses()[3, 6:])).abs().max()) < 0.05
     rested = awake()
     rested.deformation_network[-1].zero_()
     picture = rested(poses()[0])
@@ -79,15 +82,20 @@ def test_it_stands_still_at_first_and_goes_on_beyond_the_frame():
 def test_the_pose_matters_in_its_own_units_and_a_far_one_is_taken_as_the_border():
     torso, p = awake(), pixels()
     assert float((torso(poses()[0])(p) - torso(poses()[1])(p)).abs().max()) > 0.01
-    grown = TINY.build(100 * poses(), rng(5))
+    factors = torch.tensor(
+        [100.0] * 6 + [1.0] * 2
+    )  # the last two are where the torso stands, in the picture's own units
+    grown = TINY.build(factors * poses(), rng(5))
     grown.deformation_network, grown.color_network, grown.grids = (
         torso.deformation_network,
         torso.color_network,
         torso.grids,
     )
-    torch.testing.assert_close(grown(100 * poses()[2])(p), torso(poses()[2])(p), atol=1e-3, rtol=1e-3)
-    far = poses().mean(0) + 4 * poses().std(0)
-    torch.testing.assert_close(torso(far)(p), torso(far + 1e3 * poses().std(0))(p))
+    torch.testing.assert_close(grown(factors * poses()[2])(p), torso(poses()[2])(p), atol=1e-3, rtol=1e-3)
+    spread = poses().std(0)
+    spread[6:] = 0
+    far = poses().mean(0) + 4 * spread
+    torch.testing.assert_close(torso(far)(p), torso(far + 1e3 * spread)(p))
 
 
 def test_gradients_reach_all_parameters():
@@ -109,13 +117,13 @@ def test_parameters_come_from_the_given_generator_and_the_poses_travel_with_the_
     first, again = TINY.build(poses(), rng(5)), TINY.build(poses(), rng(5))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), again.parameters(), strict=True))
-    other = TINY.build(torch.zeros(1, 6), rng(6))
-    assert bool(torch.isfinite(other(torch.ones(6))(pixels())).all())  # one pose only: no spread at all
+    other = TINY.build(torch.zeros(1, 8), rng(6))
+    assert bool(torch.isfinite(other(torch.ones(8))(pixels())).all())  # one pose only: no spread at all
     other.load_state_dict(first.state_dict())
     assert torch.equal(other(poses()[3])(pixels()), first(poses()[3])(pixels()))
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(0, 6), torch.full((2, 6), float("nan"))])
+@pytest.mark.parametrize("bad", [torch.zeros(0, 8), torch.full((2, 8), float("nan"))])
 def test_poses_that_are_none_are_refused(bad):
     with pytest.raises(InputError, match="pose in every training frame"):
         TINY.build(bad, rng())
@@ -132,7 +140,7 @@ def test_over_is_porter_and_duffs():
 def test_it_learns_a_disc_that_moves_with_the_pose():
     """The first number of the pose moves a red disc sideways; a new pose between the old ones puts it in between."""
     chance = rng(3)
-    seen = torch.zeros(16, 6)
+    seen = torch.zeros(16, 8)
     seen[:, 0] = torch.linspace(-1, 1, 16)
     torso = TorsoConfig(levels=3, finest=32, pixel_octaves=2, pose_octaves=1).build(seen, rng())
     optimizer = torch.optim.Adam(torso.parameters(), lr=1e-2)
@@ -147,7 +155,7 @@ def test_it_learns_a_disc_that_moves_with_the_pose():
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    p, pose = torch.rand(2000, 2, generator=chance) * 2 - 1, torch.tensor([0.6, 0, 0, 0, 0, 0])
+    p, pose = torch.rand(2000, 2, generator=chance) * 2 - 1, torch.tensor([0.6, 0, 0, 0, 0, 0, 0, 0])
     with torch.no_grad():
         right = float((torso(pose)(p) - disc(p, pose)).square().mean())
         wrong = float((torso(-pose)(p) - disc(p, pose)).square().mean())

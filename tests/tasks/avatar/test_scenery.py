@@ -17,7 +17,7 @@ from nerf3d.data.portrait.likeness import Likeness
 from nerf3d.data.portrait.pose import camera_to_head
 from nerf3d.errors import InputError
 from nerf3d.tasks.avatar import Avatar, scenery
-from nerf3d.tasks.avatar.scenery import Scenery, head_box, hull, in_frame, pose_numbers
+from nerf3d.tasks.avatar.scenery import Scenery, head_box, hull, in_frame, pose_numbers, usual_lean
 
 CELLS = 16
 
@@ -52,6 +52,25 @@ def test_pose_numbers_of_the_film_say_how_the_head_is_held() -> None:
     yaw, pitch, roll = (math.radians(a) * torch.sin(w * t + p) for a, w, p in ((8, 2.1, 0), (4, 1.7, 1), (5, 1.3, 2)))
     torch.testing.assert_close(found[:, :3], torch.stack([pitch, yaw, roll], -1), atol=0.015, rtol=0)
     torch.testing.assert_close(found[:, 5], -puppet.head_to_camera(60)[:, 2, 3], atol=1e-5, rtol=0)
+
+
+def test_shoulders_stand_where_they_usually_do_for_such_a_head() -> None:
+    rng = torch.Generator().manual_seed(0)
+    head, factors = torch.randn(60, 6, generator=rng), torch.randn(7, 2, generator=rng)
+    torso = torch.cat([head, torch.ones(60, 1)], 1) @ factors
+    torso[::7] = torch.nan
+    torch.testing.assert_close(usual_lean(head, torso), factors, atol=0.02, rtol=0)
+    assert not bool(usual_lean(head, torch.full((60, 2), torch.nan)).any())
+
+
+def test_the_torso_goes_where_it_is_told_and_else_with_the_head(person: Scenery) -> None:
+    poses = person.likeness.shots.camera_to_head[:3]
+    told = person.torso_numbers(poses, torch.tensor([[0.1, -0.2], [torch.nan, torch.nan], [0.0, 0.0]]))
+    assert torch.equal(told[:, :6], pose_numbers(poses))
+    assert told[0, 6:].tolist() == pytest.approx([0.2, -0.4])  # a frame is 2 wide
+    likely = torch.cat([pose_numbers(poses[1:2]), torch.ones(1, 1)], 1) @ person.lean
+    torch.testing.assert_close(told[1:2, 6:], likely)
+    assert told[2, 6:].tolist() == [0, 0]
 
 
 def test_the_frame_is_from_minus_1_to_1() -> None:
