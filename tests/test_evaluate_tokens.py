@@ -19,7 +19,7 @@ from nerf3d.tasks.generate.recipe import VQAR, Looks
 from nerf3d.tasks.generate.tokens import TokenObjects
 
 SMALL = VQAR(
-    VQAutoencoderConfig((8, 8, 8, 8), (2, 2, 2), 4, Nearest(entries=8), 8, (8, 8), 4, 8),
+    VQAutoencoderConfig((8, 8, 8, 8), (2, 2, 2), 4, Nearest(entries=8), (8, 8), 4, 8),
     Masked(width=16, layers=1, heads=2, rounds=2),
     Looks(samples=8),
 )

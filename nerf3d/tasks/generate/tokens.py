@@ -20,6 +20,7 @@ from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.codebook import perplexity, shares
 from nerf3d.render.stratified import Stratified
+from nerf3d.tasks.generate.completion import settle
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
 from nerf3d.tasks.generate.looks import Gallery, difference
 from nerf3d.tasks.generate.recipe import VQAR
@@ -77,7 +78,8 @@ class TokenObjects(nn.Module):
         truncation: float = 1.0,
         kind: str | None = None,
     ) -> Float[Tensor, "n tokens d"]:
-        """The same codes where they are to be kept, and others, drawn to go with those, in the other places.
+        """The same codes where they are to be kept, and others, drawn to go with those, in the other places; these are moved
+        a little off their tokens, so that what is kept looks as it did (see `completion`).
 
         Raises InputError for a mask or codes of another number of tokens.
         """
@@ -90,7 +92,9 @@ class TokenObjects(nn.Module):
         condition = None if kind is None else one_kind(self.kinds, kind, len(codes))
         given = self.autoencoder.nearest(codes.detach())
         found = self.transformer.complete(given, keep, rng, condition, temperature=truncation)
-        return torch.where(keep[..., None], codes, self.autoencoder.latents(found))
+        drawn = torch.where(keep[..., None], codes, self.autoencoder.latents(found))
+        each = zip(codes.detach(), drawn.detach(), keep, strict=True)
+        return torch.stack([settle(self.autoencoder, before, after, kept, rng) for before, after, kept in each])
 
 
 class TokenTask(nn.Module):

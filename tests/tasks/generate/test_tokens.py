@@ -120,7 +120,6 @@ def test_the_maker_draws_reads_and_completes(cars: Collection) -> None:
     odd = read + 0.01  # mixed and optimised codes are no entries
     completed = maker.complete(odd, low, rng(2))
     assert torch.equal(completed[:, low], odd[:, low])
-    assert torch.equal(all_of_tokens(completed, maker), (~low).expand(3, -1))
     assert not torch.equal(completed, maker.complete(odd, low, rng(3)))
     each = torch.stack([low, ~low, low | True])
     completed = maker.complete(read, each, rng(2))
