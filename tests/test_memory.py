@@ -14,7 +14,7 @@ from nerf3d.commands.fit import Smooth
 from nerf3d.commands.memory import fit_into, steps
 from nerf3d.config import find_recipe, from_plain, load_yaml, override
 from nerf3d.core import Group, Halving, Update, Weighed
-from nerf3d.core.memory import kept_bytes, sample_bytes
+from nerf3d.core.memory import kept_bytes, samples_bytes
 from nerf3d.core.schedules import Constant
 from nerf3d.data.collections.hull import tight_box
 from nerf3d.data.collections.world import render_collection
@@ -168,7 +168,7 @@ def test_the_estimate_is_about_what_autograd_keeps_of_a_step() -> None:
 
     kept = kept_bytes(seen)
     assert samples > 5000
-    assert kept < samples * sample_bytes(task.field, task.box) < 4 * kept
+    assert kept < samples_bytes(task.field, task.box, samples) < 4 * kept
     more = task.step_bytes()
     assert task.halve()
     assert task.budget() == "samples=10000"

@@ -8,6 +8,7 @@ import torch
 
 from nerf3d.console import say
 from nerf3d.errors import InputError
+from nerf3d.kernels.backend import stays_on_cpu
 from nerf3d.ranks import count, own_device
 
 
@@ -18,7 +19,7 @@ def chosen_device(name: str) -> torch.device:
     Raises InputError for a device that is not here. CUDA_VISIBLE_DEVICES="" hides GPUs, as it does from other programs.
     """
     if name == "auto":
-        name = "cuda" if gpu_works() else "cpu"
+        name = "cpu" if stays_on_cpu() or not gpu_works() else "cuda"
     try:
         device = own_device(torch.device(name))
         _compute(device)

@@ -24,6 +24,7 @@ from nerf3d.tasks.generate import Latent
 from nerf3d.tasks.generate.inversion import Inverted, invert, tune
 from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
 from nerf3d.tasks.generate.resemblance import Measure, Resemblance
+from nerf3d.tasks.generate.ssdnerf import PlaneObjects
 
 LEAST_COVERED = 0.005
 """A picture with less than this share of its pixels covered shows no object."""
@@ -51,8 +52,10 @@ def invert_picture(
     if critic is not None and "identity" not in measures:
         raise InputError("a critic was named, but nobody asks it: add the measure identity, or leave the critic away")
     judge = Evaluator.open(Path(critic) if critic is not None else EVALUATOR) if "identity" in measures else None
-    resemblance = Resemblance(tuple(measures), judge)
+    resemblance = Resemblance(tuple(dict.fromkeys(measures)), judge)
     model = load_model(open_run(Path(run)))
+    if measures and isinstance(model.maker, PlaneObjects):
+        raise InputError(f"planes such as {run}'s are found by squared differences alone: leave --measure out")
     file = Path(photograph)
     seen = read_object(file, model.about.cameras.width)
     camera = _known_camera(file, model)

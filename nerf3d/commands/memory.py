@@ -31,12 +31,16 @@ def fit_into(free: float, task: Task, state: Progress) -> None:
     if not isinstance(task, Weighed):
         return
     before, needed = task.budget(), task.step_bytes()
-    while task.step_bytes() > SHARE * free and task.halve():
+    while (least := task.step_bytes()) > SHARE * free and task.halve():
         state.halvings += 1
     if task.budget() != before:
         say(
             f"a step with {before} would take about {needed / 2**30:.1f} GiB, and the GPU has {free / 2**30:.1f} GiB free: "
             f"it is {task.budget()} in this run"
+        )
+    if least > SHARE * free:
+        say(
+            f"even that may be more than it holds, about {least / 2**30:.1f} GiB: if it is, close what else uses the GPU"
         )
 
 

@@ -45,11 +45,14 @@ class Rendered:
 
 @dataclass(frozen=True)
 class Moment:
-    """What a frame is rendered from: how the head is held, what is heard, how open the eyes are."""
+    """What a frame is rendered from: how the head is held, what is heard, how open the eyes are, and where the torso stands
+    (NaN: where it usually does for such a head).
+    """
 
     pose: Float[Tensor, "4 4"]
     heard: Float[Tensor, "k"]
     eye: Float[Tensor, ""]
+    torso: Float[Tensor, "2"]
 
 
 def render_avatar(
@@ -165,7 +168,11 @@ def _moments(
     poses, own_eyes = _poses(person, pose, frames, seed)
     eyes = _eyes(person, blink, frames, seed) if own_eyes is None or blink != "auto" else own_eyes
     windows = windows_of(steps_of(sound_chunks(sound), hearing), frames)
-    yield from map(Moment, poses, person.listen(windows), eyes)
+    shots = person.likeness.shots
+    torsos: Iterable[Tensor] = repeat(torch.full((2,), torch.nan))
+    if pose == "original":
+        torsos = motion.beside_original(shots.torso, shots.camera_to_head, shots.picture_id, frames)
+    yield from map(Moment, poses, person.listen(windows), eyes, torsos)
 
 
 def _poses(person: Scenery, pose: str, frames: int, seed: int) -> tuple[Iterable[Tensor], Tensor | None]:
@@ -215,7 +222,8 @@ def _between(a: Moment, b: Moment, share: float) -> Moment:
     pose = torch.lerp(a.pose, b.pose, share)
     left, _, right = torch.linalg.svd(pose[:3, :3])  # neighbours are near: the nearest rotation to the mean will do
     pose[:3, :3] = left @ right
-    return Moment(pose, torch.lerp(a.heard, b.heard, share), torch.lerp(a.eye, b.eye, share))
+    heard, eye, torso = (torch.lerp(x, y, share) for x, y in ((a.heard, b.heard), (a.eye, b.eye), (a.torso, b.torso)))
+    return Moment(pose, heard, eye, torso)
 
 
 def _frames(
@@ -223,8 +231,8 @@ def _frames(
 ) -> Iterator[UInt8[Tensor, "h w c"]]:
     for moment in moments:
         if behind is not None:
-            yield color_picture(person.picture(moment.pose, moment.heard, moment.eye, behind))
+            yield color_picture(person.picture(moment.pose, moment.heard, moment.eye, behind, moment.torso))
         else:
-            seen = person.person(moment.pose, moment.heard, moment.eye)
+            seen = person.person(moment.pose, moment.heard, moment.eye, moment.torso)
             color = seen[..., :3] / seen[..., 3:].clamp_min(1e-4)  # straight alpha
             yield (torch.cat([color, seen[..., 3:]], -1).clamp(0, 1) * 255).round().to(torch.uint8)

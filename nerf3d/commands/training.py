@@ -136,7 +136,7 @@ def _trained(
         ranks.share(module)
     if not leads():  # batches of its own
         rng.manual_seed(run.config.seed + 2**32 + rank() + (state.step << 8))
-    if device.type == "cuda":
+    if device.type == "cuda" and checkpoint is None:  # what went on so far fits
         fit_into(free_memory(device), task, state)
     state.seconds += time.perf_counter() - started
     if device.type == "cpu" and not compiled():
@@ -169,7 +169,7 @@ def _trained(
                 bar.show(report.progress, f"step {report.step}  {watch.state()}{_left(first, report)}")
                 logs.add(report)
             if leads() and any(seen < at <= report.progress for at in watch.previews_at):
-                watch.preview(report.step)
+                _preview(watch, report.step)
             seen = report.progress
             due = ranks.leaders(time.perf_counter() - saved) > SECONDS_BETWEEN_CHECKPOINTS
             if report.step % checkpoint_every == 0 if checkpoint_every else due:
@@ -188,6 +188,14 @@ def _trained(
             )
         keep()
     return state
+
+
+def _preview(watch: Watch, step: int) -> None:
+    """A picture that a GPU's memory does not hold is no reason to lose a run."""
+    try:
+        watch.preview(step)
+    except torch.OutOfMemoryError:
+        say(f"no preview of step {step}: it is more than the GPU's memory holds beside the training")
 
 
 def _logs(folder: Path, step: int) -> AbstractContextManager[Logs | None]:

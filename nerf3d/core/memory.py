@@ -1,6 +1,7 @@
 """How much memory a step will take on a GPU, before there is one: by what autograd keeps of a few samples."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -8,8 +9,8 @@ from torch import Tensor, nn
 from nerf3d.core.protocols import Field
 from nerf3d.core.spaces import Box
 
-PROBED = 2048
-"""Points that a field is asked about, to see how much of each is kept."""
+PROBED = (2048, 6144)
+"""Points that a field is asked about, to see how much is kept of each, and how much whatever their number."""
 BESIDE = 128
 """Bytes that a sample takes whatever the field: its interval, place, direction and weight, and what the renderer keeps."""
 BACKWARD = 2
@@ -38,18 +39,20 @@ def kept_bytes(compute: Callable[[], Tensor]) -> int:
     return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
 
 
-def sample_bytes(field: Field, box: Box) -> float:
-    """What a sample of this field takes in a step, by a rule and not to the byte: twice what is kept of it."""
+def samples_bytes(field: Field, box: Box, samples: int) -> float:
+    """What so many samples of this field take in a step, by a rule and not to the byte: twice what is kept of them."""
     rng = torch.Generator().manual_seed(0)
-    x = box.from_unit(torch.rand(PROBED, 3, generator=rng).to(box.low.device))
+    x = box.from_unit(torch.rand(max(PROBED), 3, generator=rng).to(box.low.device))
     d = torch.zeros_like(x)
     d[:, 2] = 1
 
-    def ask() -> Tensor:
-        seen = field(x, d)
+    def asked(count: int) -> Tensor:
+        seen = field(x[:count], d[:count])
         return seen.density.sum() + seen.color.sum()
 
-    return BACKWARD * (kept_bytes(ask) / PROBED + BESIDE)
+    few, many = (kept_bytes(partial(asked, count)) for count in PROBED)
+    each = (many - few) / (PROBED[1] - PROBED[0])
+    return BACKWARD * (max(few - each * PROBED[0], 0.0) + samples * (each + BESIDE))
 
 
 def learning_bytes(parameters: Iterable[nn.Parameter]) -> int:

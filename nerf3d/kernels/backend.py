@@ -143,6 +143,11 @@ def _insist_on_tcnn() -> None:
         warnings.warn(f"nerfacc does not work on {device} ({fault}); others composite instead", stacklevel=3)
 
 
+def stays_on_cpu() -> bool:
+    """Whether what was chosen is for CPUs alone, so that nobody means a GPU who leaves the device to the program."""
+    return _chosen == "numba"
+
+
 @contextmanager
 def using(name: Version) -> Iterator[None]:
     """Force one version for a while: for tests and benchmarks."""

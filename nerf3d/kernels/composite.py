@@ -23,7 +23,7 @@ def composite(density: Float[Tensor, "n"], color: Float[Tensor, "n c"], samples:
     A sample that less than `stop` of the light reaches gets weight 0, and so do all behind it. Differentiable with
     respect to density and color; a second derivative goes by way of the reference.
     """
-    if borrows("nerfacc", density):
+    if borrows("nerfacc", density) and len(density):
         from nerf3d.kernels import composite_nerfacc
 
         return composite_nerfacc.composite(density, color, samples, stop)

@@ -58,7 +58,9 @@ class Evaluator:
             raise InputError(f"{folder} cannot be read as an open_clip model ({detail}); write it anew.") from error
         wanted = model.visual.preprocess_cfg
         size = wanted["size"] if isinstance(wanted["size"], int) else wanted["size"][0]
-        return Evaluator(model.eval(), tokens, size, torch.tensor(wanted["mean"]), torch.tensor(wanted["std"]))
+        return Evaluator(
+            model.eval().requires_grad_(False), tokens, size, torch.tensor(wanted["mean"]), torch.tensor(wanted["std"])
+        )
 
     @torch.no_grad()
     def see(self, images: Float[Tensor, "n h w 3"]) -> Float[Tensor, "n c"]:

@@ -29,6 +29,9 @@ def _bench(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
 
     keep_pages()
+    from nerf3d.tensor_cores import use_tensor_cores
+
+    use_tensor_cores()
     from nerf3d.commands.bench import bench_text, summary
 
     prompts = Path(arguments.prompts) if arguments.prompts else None

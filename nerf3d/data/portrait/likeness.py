@@ -64,6 +64,8 @@ def read_likeness(file: Path) -> Likeness:
         with safe_open(file, "pt") as opened:
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
             said = json.loads(opened.metadata()["portrait"])
+        if "shots.mouth" in tensors and "shots.torso" not in tensors:
+            raise InputError(f"{file} is of an older version; fit the head anew from its film, prepared again")
         shots = Shots(*(tensors[f"shots.{f.name}"] for f in fields(Shots)))
         box = Box(tensors["low"], tensors["high"])
         center = (float(said["center"][0]), float(said["center"][1]))

@@ -65,8 +65,18 @@ def original(poses: Float[Tensor, "n 4 4"], times: Int64[Tensor, "n"], frames: i
     missing, or the film was cut, a gentle move leads from one pose to the next.
     """
     road = _road(poses, times)
-    clock = torch.arange(frames) % (2 * (road.length + 1))
-    return road.poses(torch.minimum(clock, 2 * road.length + 1 - clock)).to(poses.dtype)
+    return road.poses(_to_and_fro(road, frames)).to(poses.dtype)
+
+
+def beside_original(
+    values: Float[Tensor, "n c"], poses: Float[Tensor, "n 4 4"], times: Int64[Tensor, "n"], frames: int
+) -> Float[Tensor, "frames c"]:
+    """What the film says of every training frame, in the order of `original`'s poses: where the torso stands, say."""
+    if len(values) == 1:
+        return values.expand(frames, -1)
+    road = _road(poses, times)
+    i, u = road.between(_to_and_fro(road, frames))
+    return torch.lerp(values[i], values[i + 1], u.to(values))
 
 
 def natural(
@@ -145,10 +155,14 @@ class _Road:
 
     def heads(self, clock: Tensor) -> tuple[Float[Tensor, "k 3 3"], Float[Tensor, "k 3"]]:
         """How the head lies before the camera at some moments."""
+        i, u = self.between(clock)
+        return self.rotation[i] @ _rotations(u * self.turn[i]), self.place[i] + u * self.shift[i]
+
+    def between(self, clock: Tensor) -> tuple[Int64[Tensor, "k"], Float[Tensor, "k 1"]]:
+        """The pose before each moment, and how far it is from there to the next."""
         i = (torch.searchsorted(self.at.double(), clock.double(), right=True) - 1).clamp(0, len(self.turn) - 1)
         u = (clock - self.at[i]).double() / (self.at[i + 1] - self.at[i])
-        u = torch.where(self.eased[i], _gently(u), u)[:, None]
-        return self.rotation[i] @ _rotations(u * self.turn[i]), self.place[i] + u * self.shift[i]
+        return i, torch.where(self.eased[i], _gently(u), u)[:, None]
 
     def near(self, moment: int) -> Bool[Tensor, "n"]:
         """The poses that a short cut leads to."""
@@ -191,6 +205,11 @@ def _road(poses: Float[Tensor, "n 4 4"], times: Int64[Tensor, "n"]) -> _Road:
     bridge = torch.maximum(_frames(need).clamp_max(LONGEST_BRIDGE), gap.clamp(1, LONGEST_GAP))
     at = torch.cat([torch.zeros(1, dtype=torch.int64), torch.where(plain, gap, bridge).cumsum(0)])
     return _Road(rotation, place, turn, shift, at, ~plain, ~plain & (need > NEAR), (float(pace[0]), float(pace[1])))
+
+
+def _to_and_fro(road: _Road, frames: int) -> Int64[Tensor, "frames"]:
+    clock = torch.arange(frames) % (2 * (road.length + 1))
+    return torch.minimum(clock, 2 * road.length + 1 - clock)
 
 
 def _wander(road: _Road, rng: torch.Generator) -> Iterator[Float[Tensor, "4 4"]]:

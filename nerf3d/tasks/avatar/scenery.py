@@ -74,6 +74,8 @@ class Scenery(nn.Module):
         self, camera_to_head: Float[Tensor, "n 4 4"], torso: Float[Tensor, "n 2"]
     ) -> Float[Tensor, "n 8"]:
         """What the torso's picture is asked for. Where it stands is as likely as can be for the head, if that is NaN."""
+        if not bool(self.lean.any()):  # it learnt from a film that said nothing of the torso
+            torso = torch.full_like(torso, torch.nan)
         head = pose_numbers(camera_to_head)
         likely = torch.cat([head, torch.ones_like(head[:, :1])], -1) @ self.lean
         return torch.cat([head, torch.where(torso.isnan(), likely, 2 * torso)], -1)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from nerf3d.core import Group, Rays, Update
-from nerf3d.core.memory import learning_bytes, sample_bytes
+from nerf3d.core.memory import learning_bytes, samples_bytes
 from nerf3d.data.portrait.footage import Footage
 from nerf3d.data.portrait.likeness import Likeness
 from nerf3d.models.condition import Condition
@@ -159,7 +159,7 @@ class AvatarTask(nn.Module):
 
     def step_bytes(self) -> float:
         head = self.scenery.head(self.condition(0))
-        return self.samples * sample_bytes(head, self.scenery.likeness.box) + learning_bytes(self.parameters())
+        return samples_bytes(head, self.scenery.likeness.box, self.samples) + learning_bytes(self.parameters())
 
     def condition(self, frame: int) -> Condition:
         """A training frame as it was: its sound, its eyes, its look, and, for heads that are told, its mouth."""

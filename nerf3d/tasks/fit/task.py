@@ -9,7 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core import Cameras, Group, Rays, Rendering, Sampler, Scene, Update
-from nerf3d.core.memory import learning_bytes, sample_bytes
+from nerf3d.core.memory import learning_bytes, samples_bytes
 from nerf3d.core.schedules import Decay
 from nerf3d.data.capture import Capture
 from nerf3d.errors import InputError
@@ -131,7 +131,7 @@ class FitTask(nn.Module):
                     samples = rays * sum(sampler.sampling.counts)
                 case _:
                     samples = rays * sampler.steps_per_side
-        return samples * sample_bytes(self.field, self.box) + learning_bytes(self.parameters())
+        return samples_bytes(self.field, self.box, samples) + learning_bytes(self.parameters())
 
     def scene(self) -> Scene:
         """What there is to look at."""

@@ -66,6 +66,20 @@ def test_its_cameras_are_the_portrait_s() -> None:
     assert (ours.width, ours.height) == (64, 64)
 
 
+def test_what_an_older_version_wrote_is_named_so(tmp_path: Path) -> None:
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    file = tmp_path / "a.safetensors"
+    write_likeness(likeness(), file)
+    with safe_open(file, "pt") as opened:
+        tensors = {name: opened.get_tensor(name) for name in opened.keys() if name != "shots.torso"}  # noqa: SIM118
+        said = opened.metadata()
+    save_file(tensors, file, said)
+    with pytest.raises(InputError, match="of an older version"):
+        read_likeness(file)
+
+
 def test_what_is_damaged_is_one_sentence(tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from nerf3d.core import Cameras
 from nerf3d.data.portrait.pose import camera_to_head
 from nerf3d.errors import InputError
-from nerf3d.tasks.avatar.motion import from_file, natural, orbit, original, still
+from nerf3d.tasks.avatar.motion import beside_original, from_file, natural, orbit, original, still
 
 
 def rotation(turn: Tensor) -> Tensor:
@@ -83,6 +83,16 @@ def test_the_original_motion_goes_to_and_fro() -> None:
     torch.testing.assert_close(poses, FILM[rows], atol=1e-6, rtol=0)
     torch.testing.assert_close(original(FILM[:1], TIMES[:1], 3), FILM[[0, 0, 0]], atol=1e-6, rtol=0)
     assert original(FILM, TIMES, 0).shape == (0, 4, 4)
+
+
+def test_what_the_film_says_beside_its_poses_comes_with_them() -> None:
+    said = torch.stack([torch.arange(5.0), torch.arange(5.0).square()], -1)
+    rows = [0, 1, 2, 3, 4, 4, 3, 2, 1, 0, 0, 1, 2]
+    torch.testing.assert_close(beside_original(said, FILM[:5], TIMES[:5], 13), said[rows])
+    times = torch.tensor([0, 1, 3, 4])  # a frame is missing
+    between = beside_original(said[:4], FILM[[0, 1, 3, 4]], times, 5)
+    assert between[:, 0].tolist() == pytest.approx([0, 1, 1.5, 2, 3])
+    assert beside_original(said[:1], FILM[:1], TIMES[:1], 3).tolist() == [[0, 0]] * 3
 
 
 def test_where_frames_are_missing_the_film_keeps_its_time_and_does_not_jump() -> None:
