@@ -114,7 +114,7 @@ def open_run(folder: Path) -> Run:
         there, reason = False, str(error.strerror)
     if not there:
         raise InputError(
-            f"{folder} is not a run ({reason}); give the folder that `nerf3d fit`, `text` or `gen fit` wrote"
+            f"{folder} is not a run ({reason}); give the folder that `nerf3d fit`, `text`, `avatar fit` or `gen fit` wrote"
         )
     return Run(folder, from_plain(RunConfig, load_yaml(folder / CONFIG), str(folder / CONFIG)))
 
