@@ -256,8 +256,8 @@ def test_a_folder_that_is_no_run(
         return refused(capsys, command[0], folder, *command[1:])
 
     assert (
-        "nowhere is not a run (there is no such folder); give the folder that `nerf3d fit`, `text`, `avatar fit` or `gen fit` wrote"
-        in line(tmp_path / "nowhere")
+        "nowhere is not a run (there is no such folder); give the folder that `nerf3d fit`, `text`, `avatar fit` or "
+        "`gen fit` wrote" in line(tmp_path / "nowhere")
     )
     assert f"{intact} is not a run (it has no config.yaml)" in line(intact)
     young = tmp_path / "young"
