@@ -84,7 +84,7 @@ def align(
         return pose
 
     some = torch.linspace(0, len(points) - 1, min(SAMPLES, len(points))).round().long()
-    stack, pose = _with_slopes(picture, some), (rotation[some], translation[some])
+    stack, pose = _frames(picture, some), (rotation[some], translation[some])
     where = upper_face(poses.template)
     relief = Relief(where, torch.zeros(len(where)), torch.ones(len(where)))
     for _ in range(LOOKS):
@@ -96,9 +96,7 @@ def align(
         pose = settled(relief, stack, some, pose, 2)
     found = []
     for frames in torch.arange(len(points)).split(CHUNK):
-        found.append(
-            settled(relief, _with_slopes(picture, frames), frames, (rotation[frames], translation[frames]), ROUNDS)
-        )
+        found.append(settled(relief, _frames(picture, frames), frames, (rotation[frames], translation[frames]), ROUNDS))
     rotation, translation = (torch.cat(part) for part in zip(*found))
     rotation, translation = smoothed_poses(rotation, translation, times, LANDMARK_FILTER, POSE_FILTER)
     return posed(rotation, translation, poses.template.double(), steady, focal, center)
@@ -165,10 +163,14 @@ def _seen(
     return values[:, :, 0], local, seen
 
 
-def _with_slopes(picture: Callable[[int], Tensor], frames: Int64[Tensor, "n"]) -> Float[Tensor, "n 3 h w"]:
-    """Pictures, a little blurred, and how they change from pixel to pixel to the right and downwards."""
+def _frames(picture: Callable[[int], Tensor], frames: Int64[Tensor, "n"]) -> Float[Tensor, "n 3 h w"]:
+    return with_slopes(torch.stack([picture(int(k)) for k in frames]).float(), BLUR)
+
+
+def with_slopes(frames: Float[Tensor, "n h w"], blur: float) -> Float[Tensor, "n 3 h w"]:
+    """Pictures, blurred by so many pixels, and how they change from pixel to pixel to the right and downwards."""
     from scipy.ndimage import gaussian_filter
 
-    grey = torch.stack([torch.from_numpy(gaussian_filter(picture(int(k)).float().numpy(), BLUR)) for k in frames])
+    grey = torch.from_numpy(gaussian_filter(frames.numpy(), (0.0, blur, blur)))
     down, right = torch.gradient(grey, dim=(1, 2))
     return torch.stack([grey, right, down], 1)

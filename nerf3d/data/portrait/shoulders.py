@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
+from nerf3d.data.portrait.align import with_slopes
 from nerf3d.data.portrait.pose import LANDMARK_FILTER, smoothed
 
 BLURS = (8.0, 3.0, 1.0)
@@ -66,7 +67,7 @@ def follow_torso(
 
 def _usual_looks(frames: Float[Tensor, "s h w"], points: Float[Tensor, "k 2"]) -> list[Tensor]:
     """The grey at the points, for every blur, as most frames show it once they are laid upon one another."""
-    stacks = [_with_slopes(frames, blur) for blur in BLURS]
+    stacks = [with_slopes(frames, blur) for blur in BLURS]
     moved = torch.zeros(len(frames), 2)
     for _ in range(LOOKS):
         for stack in stacks:
@@ -79,7 +80,7 @@ def _usual_looks(frames: Float[Tensor, "s h w"], points: Float[Tensor, "k 2"]) -
 def _laid(frames: Float[Tensor, "m h w"], points: Float[Tensor, "k 2"], looks: list[Tensor]) -> Float[Tensor, "m 2"]:
     moved = torch.zeros(len(frames), 2)
     for blur, usual in zip(BLURS, looks, strict=True):
-        moved = _stepped(_with_slopes(frames, blur), points, usual, moved)
+        moved = _stepped(with_slopes(frames, blur), points, usual, moved)
     return moved
 
 
@@ -101,11 +102,3 @@ def _seen(stack: Float[Tensor, "m 3 h w"], points: Float[Tensor, "k 2"], moved: 
     """Grey and its slopes, (m 3 k), at points that are moved."""
     place = 2 * (points + moved[:, None]) / points.new_tensor([stack.shape[3], stack.shape[2]]) - 1
     return F.grid_sample(stack, place[:, None], padding_mode="border", align_corners=False)[:, :, 0]
-
-
-def _with_slopes(frames: Float[Tensor, "m h w"], blur: float) -> Float[Tensor, "m 3 h w"]:
-    from scipy.ndimage import gaussian_filter
-
-    grey = torch.from_numpy(gaussian_filter(frames.numpy(), (0.0, blur, blur)))
-    down, right = torch.gradient(grey, dim=(1, 2))
-    return torch.stack([grey, right, down], 1)
