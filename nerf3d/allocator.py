@@ -6,7 +6,6 @@ benchmarks do), never an import.
 """
 
 import ctypes
-import os
 import sys
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # from <malloc.h>
@@ -22,12 +21,3 @@ def keep_pages() -> bool:
         return False
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 256 * 2**20))
     return all(mallopt(option, value) == 1 for option, value in settings)
-
-
-def rest_between_tasks() -> None:
-    """Threads that have nothing to do sleep. Told before torch and numba are loaded, which have a pool of threads each.
-
-    Else those of one pool spin while the other's work: `nerf3d avatar fit`, which asks both in turn, made 640 steps in two
-    minutes on two cores, and 1355 in a minute and a half with this. Who says something in OMP_WAIT_POLICY is heard.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -27,6 +27,7 @@ BELOW_COMMANDS = BELOW_TASKS | {
     "ranks",
     "doctor",
     "allocator",
+    "threads",
     "tensor_cores",
 }
 ALLOWED: dict[str, set[str]] = {
@@ -34,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "assets": set(),
     "core": set(),
     "allocator": set(),
+    "threads": set(),
     "tensor_cores": set(),
     "kernels": LOW,
     "fields": SCENE,

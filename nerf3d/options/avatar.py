@@ -96,7 +96,8 @@ def _add_fit(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _fit(arguments: argparse.Namespace) -> None:
-    from nerf3d.allocator import keep_pages, rest_between_tasks
+    from nerf3d.allocator import keep_pages
+    from nerf3d.threads import rest_between_tasks
 
     keep_pages()
     rest_between_tasks()
@@ -151,7 +152,8 @@ def _add_render(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _render(arguments: argparse.Namespace) -> None:
-    from nerf3d.allocator import keep_pages, rest_between_tasks
+    from nerf3d.allocator import keep_pages
+    from nerf3d.threads import rest_between_tasks
 
     keep_pages()
     rest_between_tasks()
@@ -184,7 +186,8 @@ def _add_eval(steps) -> None:  # type: ignore[no-untyped-def]
 
 
 def _eval(arguments: argparse.Namespace) -> None:
-    from nerf3d.allocator import keep_pages, rest_between_tasks
+    from nerf3d.allocator import keep_pages
+    from nerf3d.threads import rest_between_tasks
 
     keep_pages()
     rest_between_tasks()

@@ -19,7 +19,7 @@ from nerf3d.models.latent_flow import LatentFlow
 from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
 from nerf3d.tasks.generate.looks import Gallery, difference
-from nerf3d.tasks.generate.recipe import DiffAE
+from nerf3d.tasks.generate.recipe import DiffAE, halved
 
 ENCODED = 256
 """Pictures that are encoded at once."""
@@ -90,11 +90,10 @@ class AutoencoderTask(nn.Module):
         return f"looks.objects={self.recipe.looks.objects}"
 
     def halve(self) -> bool:
-        looks = self.recipe.looks
-        if looks.objects < 2:
-            return False
-        self.recipe = replace(self.recipe, looks=replace(looks, objects=looks.objects // 2))
-        return True
+        looks = halved(self.recipe.looks)
+        if looks is not None:
+            self.recipe = replace(self.recipe, looks=looks)
+        return looks is not None
 
     def _reconstruct(self, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder

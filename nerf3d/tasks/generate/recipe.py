@@ -1,6 +1,6 @@
 """What generative fields consist of, as plain values: those in configs/gen state what differs from these defaults."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from nerf3d.core.schedules import Constant, Decay, Ramp, Schedule
@@ -33,6 +33,11 @@ class Looks:
     """The share of the rays that are drawn where the object is; the others fall anywhere in the pictures."""
     samples: int = 24
     """On each ray, between where it enters the box and where it leaves it."""
+
+
+def halved(looks: Looks) -> Looks | None:
+    """With half of the objects; None for a single one."""
+    return replace(looks, objects=looks.objects // 2) if looks.objects > 1 else None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from nerf3d.models.plane_diffusion import PlaneDiffusion
 from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
 from nerf3d.tasks.generate.looks import Gallery, difference
-from nerf3d.tasks.generate.recipe import SSDNeRF
+from nerf3d.tasks.generate.recipe import SSDNeRF, halved
 
 
 class PlaneObjects(nn.Module):
@@ -117,12 +117,10 @@ class SSDNeRFTask(nn.Module):
         return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
 
     def halve(self) -> bool:
-        looks = self.recipe.looks
-        if looks.objects < 2:
-            return False
-        smaller = replace(looks, objects=looks.objects // 2)
-        self.recipe = replace(self.recipe, looks=smaller, batch=max(self.recipe.batch // 2, 1))
-        return True
+        looks = halved(self.recipe.looks)
+        if looks is not None:
+            self.recipe = replace(self.recipe, looks=looks, batch=max(self.recipe.batch // 2, 1))
+        return looks is not None
 
     def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
         return losses_of(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)

@@ -23,7 +23,7 @@ from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.completion import settle
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
 from nerf3d.tasks.generate.looks import Gallery, difference
-from nerf3d.tasks.generate.recipe import VQAR
+from nerf3d.tasks.generate.recipe import VQAR, halved
 
 ENCODED = 256
 """Pictures that are encoded at once."""
@@ -137,12 +137,10 @@ class TokenTask(nn.Module):
         return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
 
     def halve(self) -> bool:
-        looks = self.recipe.looks
-        if looks.objects < 2:
-            return False
-        smaller = replace(looks, objects=looks.objects // 2)
-        self.recipe = replace(self.recipe, looks=smaller, batch=max(self.recipe.batch // 2, 1))
-        return True
+        looks = halved(self.recipe.looks)
+        if looks is not None:
+            self.recipe = replace(self.recipe, looks=looks, batch=max(self.recipe.batch // 2, 1))
+        return looks is not None
 
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
