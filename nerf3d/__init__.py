@@ -9,10 +9,13 @@
     print(nerf3d.evaluate(run.folder).psnr)
     print(nerf3d.evaluate_asset("fox.glb", against=run.folder).pictures.psnr)
 
-Importing this loads no heavy library; the functions load what they need when they are first asked for.
+Importing this loads no heavy library; the functions load what they need when they are first asked for. Import it before
+torch: it says how threads wait (nerf3d/threads.py), which torch and numba read once.
 """
 
 from typing import TYPE_CHECKING
+
+from nerf3d.threads import rest_between_tasks
 
 if TYPE_CHECKING:
     from nerf3d.commands.evaluate import evaluate as evaluate
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
     from nerf3d.scenes import load_scene as load_scene
 
 __version__ = "0.1.0"
+
+rest_between_tasks()
 
 _HOMES = {
     "fit": "nerf3d.commands.fit",

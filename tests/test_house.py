@@ -27,7 +27,6 @@ BELOW_COMMANDS = BELOW_TASKS | {
     "ranks",
     "doctor",
     "allocator",
-    "threads",
     "tensor_cores",
 }
 ALLOWED: dict[str, set[str]] = {
@@ -60,7 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "console": {"ranks"},
     "logs": {"train"},
     "commands": BELOW_COMMANDS,
-    "__init__": {"commands", "runs", "scenes"},  # `import nerf3d` is the door to the typed functions
+    "__init__": {"commands", "runs", "scenes", "threads"},  # `import nerf3d` is the door to the typed functions
     "viewer": BELOW_COMMANDS | {"commands"},
     "plugins": BELOW_COMMANDS | {"commands"},
     "options": BELOW_COMMANDS | {"commands"},
@@ -180,6 +179,18 @@ def child(code: str) -> tuple[str, float]:
 def test_import_nerf3d_is_light() -> None:
     out, _ = child(f"import nerf3d, sys; print([m for m in {HEAVY} if m in sys.modules], nerf3d.__version__)")
     assert out.startswith("[] ")
+
+
+def test_importing_nerf3d_says_how_threads_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    ask = "import nerf3d, os; print(os.environ.get('GOMP_SPINCOUNT'))"
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    assert child(ask)[0] == "2000\n"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    assert child(ask)[0] == "7\n"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert child(ask)[0] == "None\n"
 
 
 HELP = f"""

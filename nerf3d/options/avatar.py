@@ -97,10 +97,8 @@ def _add_fit(steps) -> None:  # type: ignore[no-untyped-def]
 
 def _fit(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
-    from nerf3d.threads import rest_between_tasks
 
     keep_pages()
-    rest_between_tasks()
     from nerf3d.commands.fit_avatar import fit_avatar
 
     fit_avatar(
@@ -153,10 +151,8 @@ def _add_render(steps) -> None:  # type: ignore[no-untyped-def]
 
 def _render(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
-    from nerf3d.threads import rest_between_tasks
 
     keep_pages()
-    rest_between_tasks()
     from nerf3d.commands.render_avatar import render_avatar
 
     render_avatar(
@@ -187,10 +183,8 @@ def _add_eval(steps) -> None:  # type: ignore[no-untyped-def]
 
 def _eval(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
-    from nerf3d.threads import rest_between_tasks
 
     keep_pages()
-    rest_between_tasks()
     from nerf3d.commands.evaluate_avatar import evaluate_avatar, table
 
     print(table(evaluate_avatar(arguments.run_folder, arguments.data, arguments.face_model)))
