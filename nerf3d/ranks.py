@@ -5,14 +5,16 @@
 Every process, a rank, draws rays (or objects, or pictures) of its own, and before every update their gradients are averaged:
 all ranks hold the same parameters at all times, as if one process had seen a batch so many times larger. Rank 0 leads: its
 clock is the run's, and it alone writes and speaks. Whatever decides how a run goes on (its end, Ctrl-C, a number that is
-lost) is asked of all ranks at once, so that no rank goes on alone. A rank that has died is noticed within `PATIENCE`.
+lost, memory that does not suffice) is asked of all ranks at once, so that no rank goes on alone. A rank that has died is
+noticed within `PATIENCE`.
 
-Buffers are not averaged: an occupancy grid is each rank's own, and the leader's is kept.
+Buffers are not averaged: an occupancy grid is each rank's own, and the leader's is kept. What all have to agree on (a
+codebook) a task names (`core.Tracking`), and after every step all have the leader's.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -69,7 +71,7 @@ class Ranks:
             return
         learning = [p for p in parameters if p.requires_grad]
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
-        self._sum(flat)
+        self._reduced(flat)
         for p, part in zip(learning, flat.div_(self.count).split([p.numel() for p in learning]), strict=True):
             p.grad = part.view_as(p)
 
@@ -77,26 +79,48 @@ class Ranks:
         """Whether it is so for any rank."""
         if self.count == 1:
             return here
-        return bool(self._sum(torch.tensor([float(here)], device=self.device)) > 0)
+        return self._of_all([float(here)], dist.ReduceOp.MAX)[0] > 0
+
+    def mean(self, numbers: Sequence[float]) -> list[float]:
+        """Of each of some numbers, over all ranks; not a number where any rank's is none."""
+        if self.count == 1:
+            return list(numbers)
+        return [total / self.count for total in self._of_all(numbers)]
+
+    def least(self, number: float) -> float:
+        """The smallest of all ranks' numbers."""
+        return number if self.count == 1 else self._of_all([number], dist.ReduceOp.MIN)[0]
 
     def leaders(self, number: float) -> float:
         """The number that the leader has."""
-        if self.count == 1:
-            return number
-        mine = torch.tensor([number if leads() else 0.0], dtype=torch.float64, device=self.device)
-        return float(self._sum(mine))
+        return number if self.count == 1 else self._of_all([number if leads() else 0.0])[0]
 
-    def share(self, module: nn.Module) -> None:
-        """The leader's parameters and buffers for all."""
+    def together(self, work: Callable[[], T]) -> T:
+        """What some work gives; torch.OutOfMemoryError for all ranks where a rank's memory does not hold it."""
+        if self.count == 1:
+            return work()
+        done: list[T] = []
+        with suppress(torch.OutOfMemoryError):  # behind it the error is gone, with all tensors that its traceback holds
+            done.append(work())
+        if self.any(not done):
+            raise torch.OutOfMemoryError("a step is more than the memory of one of the processes holds")
+        return done[0]
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """The leader's parameters or buffers for all, in place."""
         if self.count == 1:
             return
-        for tensor in (*module.parameters(), *module.buffers()):
+        for tensor in tensors:
             sent = tensor.data.to(self.device)  # some buffers stay on the CPU, and NCCL knows GPUs only
             self._asked(lambda sent=sent: dist.broadcast(sent, 0))  # type: ignore[misc]
             tensor.data.copy_(sent)
 
-    def _sum(self, tensor: Tensor) -> Tensor:
-        self._asked(lambda: dist.all_reduce(tensor))
+    def _of_all(self, numbers: Sequence[float], how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> list[float]:
+        found: list[float] = self._reduced(torch.tensor(numbers, dtype=torch.float64, device=self.device), how).tolist()
+        return found
+
+    def _reduced(self, tensor: Tensor, how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> Tensor:
+        self._asked(lambda: dist.all_reduce(tensor, how))
         return tensor
 
     def _asked(self, ask: Callable[[], T]) -> T:

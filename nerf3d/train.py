@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerf3d.core import Group, Task, Update
+from nerf3d.core import Group, Task, Tracking, Update
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
 from nerf3d.ranks import ALONE, Ranks
@@ -119,7 +119,7 @@ def train(
     The rates follow each group's schedule over the budget, after rising for `warmup` steps. `weights` are those of the
     losses, by name: numbers, or schedules over the budget; a loss that is not among them counts as it is. One that is not
     a number ends the run with NotANumber before it can spoil the parameters. Where several `ranks` train together, their
-    gradients are averaged, and all end at once.
+    gradients are averaged, as is what they report, and all end at once.
 
     A step that a GPU's memory cannot hold ends it with OutOfMemory, and `state` is that of the step's beginning, so that
     it is taken again by whoever calls this again; only if one of several players has already learnt from it, it counts as
@@ -143,6 +143,8 @@ def train(
             else:
                 state.rng.set_state(stream)
             raise OutOfMemory(f"step {at} is more than the GPU's memory holds")
+        if isinstance(task, Tracking):
+            ranks.share(task.tracked())
         state.step += 1
         state.seconds = ranks.leaders(time.perf_counter() - clock)
         done = budget.progress(state.step, state.seconds)
@@ -162,7 +164,8 @@ class _Step:
     """Whether a player has learnt from it."""
 
     def take(self, task: Task, state: Progress, weights: Mapping[str, float | Schedule], ranks: Ranks) -> None:
-        for update in task.step(state.step, self.progress, state.rng):
+        updates = task.step(state.step, self.progress, state.rng)
+        while (update := ranks.together(lambda: next(updates, None))) is not None:
             optimizer = state.optimizers[update.player]
             groups = task.players()[update.player]
             _follow(optimizer, groups)
@@ -171,15 +174,15 @@ class _Step:
             total = torch.stack(
                 [_now(weights.get(name, 1.0), self.progress) * loss for name, loss in update.losses.items()]
             ).sum()
-            whole, losses, figures = _read(total, update)
-            if ranks.any(not math.isfinite(whole)):
+            whole, losses, figures = _read(total, update, ranks)
+            if not math.isfinite(whole):
                 spoilt = [name for name, loss in losses.items() if not math.isfinite(loss)]
                 raise NotANumber(
                     f"training went wrong at step {state.step}: {' and '.join(spoilt) or 'the sum of all losses'} is not "
                     "a number any more; begin again with a smaller rate (--set rate.start=...) or another --seed"
                 )
             optimizer.zero_grad(set_to_none=True)
-            total.backward()
+            ranks.together(total.backward)
             ranks.average(p for group in groups for p in group.parameters)
             self.moved = True
             optimizer.step()
@@ -188,15 +191,15 @@ class _Step:
             self.rate = self.rise * groups[0].rate(self.progress)
 
 
-def _read(total: Tensor, update: Update) -> tuple[float, dict[str, float], dict[str, float]]:
-    """All numbers of an update in one piece: a GPU is waited for once, not for each."""
+def _read(total: Tensor, update: Update, ranks: Ranks) -> tuple[float, dict[str, float], dict[str, float]]:
+    """All numbers of an update in one piece: a GPU is waited for once, not for each, and so are other ranks."""
     computed = {name: figure for name, figure in update.figures.items() if isinstance(figure, Tensor)}
     tensors = [total, *update.losses.values(), *computed.values()]
-    whole, *numbers = torch.stack([tensor.detach().to(total) for tensor in tensors]).tolist()
+    read = torch.stack([tensor.detach().to(total) for tensor in tensors]).tolist()
+    plain = {name: float(figure) for name, figure in update.figures.items() if name not in computed}
+    whole, *numbers = ranks.mean([*read, *plain.values()])
     losses = dict(zip(update.losses, numbers))
-    read = dict(zip(computed, numbers[len(losses) :]))
-    figures = {name: read[name] if name in read else float(figure) for name, figure in update.figures.items()}
-    return whole, losses, figures
+    return whole, losses, dict(zip([*computed, *plain], numbers[len(losses) :]))
 
 
 def _now(weight: float | Schedule, progress: float) -> float:

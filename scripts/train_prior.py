@@ -6,7 +6,10 @@
 
 Four stages: render the world, train the decoder of a small VAE, teach the text encoder shapes, train it and the UNet on
 the VAE's latents. Each goes on where it was stopped and ends with the same weights on the same machine. Look at OUT/sheets
-on the way.
+on the way. The last stage, nearly all of the time, several processes can share, each with a batch of its own, once the
+others are done:
+
+    torchrun --nproc-per-node 2 scripts/train_prior.py --out build/prior
 """
 
 import argparse
@@ -35,10 +38,12 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from world_pictures import Pictures, pictures
 
 from nerf3d.assets import NOTE
+from nerf3d.checkpoint import load_latest
 from nerf3d.console import say
 from nerf3d.data.world.captions import understand
 from nerf3d.data.world.nouns import named
 from nerf3d.export.pictures import contact_sheet, write_picture
+from nerf3d.ranks import Ranks, count, joined, leads
 
 CROSS, PLAIN = "CrossAttnDownBlock2D", "DownBlock2D"
 LESSON = 0.1
@@ -68,11 +73,23 @@ class Settings:
 
 def main() -> None:
     settings = _parse()
-    torch.set_num_threads(settings.processes)
+    if count() > 1 and not _prepared(settings):
+        sys.exit(
+            "train_prior: the stages before the last are one process's; run this without torchrun until the UNet's turn"
+        )
+    torch.set_num_threads(max(settings.processes // count(), 1))
     world = pictures(settings.out / "world", settings.pictures, settings.seed, settings.processes)
     vae = train_autoencoder(settings, world)
     latents = encode_all(settings, vae, world)
-    train_unet(settings, world, vae, latents)
+    with joined(torch.device("cpu")) as ranks:
+        train_unet(settings, world, vae, latents, ranks)
+
+
+def _prepared(settings: Settings) -> bool:
+    """Whether nothing is left to do before the UNet's training."""
+    lessons = load_latest(settings.out / "lessons")
+    done = lessons is not None and lessons.step >= settings.lesson_steps
+    return done and (settings.out / "latents.safetensors").is_file()
 
 
 def train_autoencoder(settings: Settings, world: Pictures) -> AutoencoderKL:
@@ -141,7 +158,7 @@ def optimizers(model: nn.Module, rate: float) -> tuple[Muon, torch.optim.AdamW]:
     return Muon(hidden, rate), torch.optim.AdamW(rest, lr=rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
 
 
-def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents: Tensor) -> None:
+def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents: Tensor, ranks: Ranks) -> None:
     """v-prediction (Salimans & Ho 2022) with the cosine schedule; one caption in ten is empty, for guidance."""
     torch.manual_seed(settings.seed + 1)
     again = settings.init is not None
@@ -164,7 +181,7 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
     rng = torch.Generator().manual_seed(settings.seed + 1)
     state = {"model": model, "mean": mean, "muon": muon, "adam": adam, "rng": rng}
     losses: list[float] = []
-    for step, progress in steps(settings.out / "unet", state, settings.steps, settings.minutes):
+    for step, progress in steps(settings.out / "unet", state, settings.steps, settings.minutes, ranks):
         index = torch.multinomial(often, settings.batch, replacement=True, generator=rng)
         captions = [world.caption(int(i), rng) for i in index]
         empty = torch.rand(settings.batch, generator=rng) < 0.1
@@ -183,15 +200,17 @@ def train_unet(settings: Settings, world: Pictures, vae: AutoencoderKL, latents:
             predicted = unet(noisy, t, text).sample.float()
         loss = F.mse_loss(predicted, alpha * noise - sigma * x)
         (loss + LESSON * asked(taught, text_encoder, reader, tokenizer, 32, rng)).backward()
+        ranks.average(model.parameters())
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         _update([muon, adam], settings.rate * min(1, (step + 1) / 100, 1.02 - progress))
         mean.update_parameters(model)
         losses.append(float(loss.detach()))
-        if step % 500 == 499 or progress >= 1:
+        if leads() and (step % 500 == 499 or progress >= 1):
             say(f"unet step {step + 1}: loss {sum(losses[-500:]) / len(losses[-500:]):.4f}")
             pipe = write_pipeline(settings.out / "pipeline", vae, mean.module, tokenizer)
             _sheet(settings, f"unet_{step + 1:06}", sample(pipe, list(SHEET), settings.seed))
-    write_pipeline(settings.out / "pipeline", vae, mean.module, tokenizer)
+    if leads():
+        write_pipeline(settings.out / "pipeline", vae, mean.module, tokenizer)
 
 
 def make_unet() -> UNet2DConditionModel:

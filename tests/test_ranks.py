@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import test_text
 import tiny
 
 from nerf3d.cli import main
@@ -18,6 +19,7 @@ from nerf3d.runs import open_run
 from nerf3d.scenes import load_scene
 from nerf3d.tasks.fit.compare import compare
 
+PAIR = str(Path(__file__).with_name("pair.py"))
 TWO_ON_A_SLOPE = """
 import sys, torch
 from torch import nn
@@ -67,7 +69,7 @@ def start(command: list[str], count: int = 2) -> list[subprocess.Popen[str]]:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     each = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(count), "OMP_NUM_THREADS": "1"}
-    each |= {"NUMBA_NUM_THREADS": "1"}
+    each |= {"NUMBA_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     return [
         subprocess.Popen(
             command,
@@ -99,9 +101,17 @@ def test_nobody_waits_for_ever() -> None:
     assert time.monotonic() - began < 50
 
 
+def test_memory_that_one_does_not_have_none_has() -> None:
+    """In step 1 both go on with half; in step 3 both stop where they were. Both count as the first."""
+    processes = start([sys.executable, PAIR, "full"])
+    said = [process.communicate(timeout=60)[0] for process in processes]
+    assert said[0] == said[1]
+    assert said[0].startswith("3 4 -16.0 0.5 4.0 1 step 3 is more than")
+
+
 def test_two_ranks_are_farther_after_as_many_steps_as_one(intact: Path, tmp_path: Path) -> None:
     """32 rays a step each; the leader writes the one run, the other rank nothing."""
-    options = ["--steps", "80", *tiny.options((*tiny.SMALL, "samples=null", "rays=32"))]
+    options = ["--steps", "80", "--checkpoint-every", "80", *tiny.options((*tiny.SMALL, "samples=null", "rays=32"))]
     pair = start([sys.executable, "-m", "nerf3d", "fit", str(intact), "--out", str(tmp_path / "two"), *options])
     assert main(["fit", str(intact), "--out", str(tmp_path / "one"), *options]) == 0
     said = [process.communicate(timeout=120)[1] for process in pair]
@@ -113,11 +123,31 @@ def test_two_ranks_are_farther_after_as_many_steps_as_one(intact: Path, tmp_path
     assert two > one + 0.5
 
 
+@pytest.mark.parametrize(("story", "code"), [("prompt", 1), ("tokens", 0)])
+def test_two_learn_the_same(story: str, code: int, tmp_path: Path) -> None:
+    """Tokens' running means among it. Fog, which both see at once, is not begun again."""
+    if story == "prompt":
+        command = ["text", "a red ball", *tiny.options(test_text.SMALL)]
+    else:
+        prepare_collection("cars", tmp_path / "cars", count=10, views=2, size=32)
+        command = ["gen", "fit", str(tmp_path / "cars"), "--recipe", "vqar", "--set", "looks.objects=2"]
+    out = tmp_path / "run"
+    pair = start(
+        [sys.executable, PAIR, "learn", *command, "--steps", "6", "--checkpoint-every", "6", "--out", str(out)]
+    )
+    said = [process.communicate(timeout=120) for process in pair]
+    assert [process.returncode for process in pair] == [code, 0], said
+    assert said[0][0].splitlines()[0] == said[1][0].splitlines()[0]
+    assert {path.name for path in tmp_path.iterdir()} - {"cars"} == {"run"}
+    assert story == "prompt" or len(list((out / "checkpoints").iterdir())) == 1
+    assert said[1][1] == ""
+
+
 def test_what_one_process_does_alone_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert main(["text", "a red mug"]) == 2
+    assert main(["text", "a red mug", "--candidates", "2"]) == 2
     assert "cannot be shared by several processes; start it without torchrun" in capsys.readouterr().err
 
 
@@ -127,6 +157,6 @@ def test_a_recipe_that_cannot_be_shared_leaves_no_folder(
     prepare_collection("cars", tmp_path / "cars", count=10, views=2, size=32)
     monkeypatch.setenv("WORLD_SIZE", "2")
     out = tmp_path / "run"
-    assert main(["gen", "fit", str(tmp_path / "cars"), "--recipe", "vqar", "--out", str(out)]) == 2
+    assert main(["gen", "fit", str(tmp_path / "cars"), "--recipe", "ssdnerf", "--out", str(out)]) == 2
     assert "start it without torchrun" in capsys.readouterr().err
     assert not out.exists()

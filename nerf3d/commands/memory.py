@@ -60,14 +60,13 @@ def steps(
 ) -> Iterator[Report]:
     """`train`, which goes on with half the budget once, where a step is more than the GPU's memory holds.
 
-    Raises OutOfMemory the next time, or where there is nothing to halve; several processes cannot, since one does not
-    know that another has to take a step again.
+    Raises OutOfMemory the next time, or where there is nothing to halve. Several processes halve together.
     """
     try:
         yield from train(task, state, budget, weights, warmup, ranks)
         return
     except OutOfMemory as error:
-        if ranks.count > 1 or not isinstance(task, Halving):
+        if not isinstance(task, Halving):
             raise
         before = task.budget()
         if not task.halve():

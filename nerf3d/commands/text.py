@@ -18,7 +18,7 @@ from nerf3d.console import say
 from nerf3d.data.world.captions import understand
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.ranks import check_alone
+from nerf3d.ranks import check_alone, count, leads
 from nerf3d.render.picture import render_picture
 from nerf3d.runs import Run, RunConfig, begin_run, change_recipe, check_new, open_run
 from nerf3d.tasks.text import Text, TextTask
@@ -58,7 +58,8 @@ def text(
     """
     started = time.perf_counter() if started is None else started
     chip = chosen_device(device)
-    check_alone("a run of a prompt")
+    if candidates > 1:
+        check_alone("making several candidates")
     check_numbers(seed, checkpoint_every, 62)
     check_prompt(prompt)
     if resume:
@@ -94,14 +95,19 @@ def _tried(
     started: float,
     begun: Run | None = None,
 ) -> Outcome:
-    """One run, from its beginning or from where it was stopped; put aside and begun again where it collapses."""
-    for attempt in range(TRIES):
+    """One run, from its beginning or from where it was stopped; put aside and begun again where it collapses, unless several
+    processes train it: of these only the one that leads sees what became of it.
+    """
+    tries = TRIES if count() == 1 else 1
+    for attempt in range(tries):
         again = replace(config, seed=config.seed + RETRY * attempt)
         try:
             outcome = present(_trained(target, again, checkpoint_every, device, started, begun))
         except (Collapsed, Diverged) as collapse:
+            if not leads():
+                raise SystemExit(0) from collapse
             outcome = Outcome(open_run(target), None, str(collapse))
-        if outcome.asset is not None or attempt + 1 == TRIES:
+        if outcome.asset is not None or attempt + 1 == tries:
             break
         aside, begun = unused(target, "collapsed"), None
         target.rename(aside)

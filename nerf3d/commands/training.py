@@ -133,11 +133,11 @@ def _trained(
         if not state.goes_on(checkpoint.state["progress"]):
             say("on another kind of device than before: its random numbers are others, and so will be the last bits")
     for module in kept.values():
-        ranks.share(module)
+        ranks.share((*module.parameters(), *module.buffers()))
     if not leads():  # batches of its own
         rng.manual_seed(run.config.seed + 2**32 + rank() + (state.step << 8))
     if device.type == "cuda" and checkpoint is None:  # what went on so far fits
-        fit_into(free_memory(device), task, state)
+        fit_into(ranks.least(free_memory(device)), task, state)
     state.seconds += time.perf_counter() - started
     if device.type == "cpu" and not compiled():
         say("compiling the kernels for this machine: half a minute, this once")

@@ -18,6 +18,7 @@ from nerf3d.core.protocols import Halving as Halving
 from nerf3d.core.protocols import Sampler as Sampler
 from nerf3d.core.protocols import Scene as Scene
 from nerf3d.core.protocols import Task as Task
+from nerf3d.core.protocols import Tracking as Tracking
 from nerf3d.core.protocols import Update as Update
 from nerf3d.core.protocols import Weighed as Weighed
 from nerf3d.core.radiance import Radiance as Radiance

@@ -1,6 +1,6 @@
 """The interfaces between the rooms. Concrete classes satisfy them by shape; nobody inherits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -77,6 +77,15 @@ class Task(Protocol):
     def players(self) -> dict[str, list[Group]]: ...
 
     def step(self, step: int, progress: float, rng: torch.Generator) -> Iterator[Update]: ...
+
+
+@runtime_checkable
+class Tracking(Protocol):
+    """A task whose steps change more than parameters, without gradients: a codebook of running means."""
+
+    def tracked(self) -> Iterable[Tensor]:
+        """All of it, so that several processes that train together can take it from the one that leads."""
+        ...
 
 
 @runtime_checkable

@@ -133,6 +133,9 @@ class TokenTask(nn.Module):
         loss = self.maker.transformer.loss(self.tokens[pick], condition, rng)
         yield Update("transformer", {"tokens": loss}, self.usage())
 
+    def tracked(self) -> Iterator[Tensor]:
+        return self.maker.autoencoder.buffers()
+
     def budget(self) -> str:
         return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
 
