@@ -1,5 +1,6 @@
 """Shapes and types on public functions are checked at run time, under pytest only."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -20,6 +21,16 @@ def _checked_modules() -> list[str]:
 
 
 install_import_hook(_checked_modules(), "beartype.beartype")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Where several processes test side by side, each has a thread of its own; who tests several threads asks for them."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        import numba
+        import torch
+
+        torch.set_num_threads(1)
+        numba.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

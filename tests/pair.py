@@ -4,18 +4,14 @@ import sys
 from collections.abc import Iterator, Mapping
 
 import torch
-from test_text import WantsABall
 from torch import nn
 
-from nerf3d import cli
-from nerf3d.commands import fit_generator, text
 from nerf3d.commands.memory import steps
 from nerf3d.commands.training import run_training
 from nerf3d.core import Group, Task, Update
 from nerf3d.core.schedules import Constant
 from nerf3d.ranks import joined, rank
 from nerf3d.runs import Run
-from nerf3d.tasks.text import collapse
 from nerf3d.train import Budget, OutOfMemory, Progress, begin
 
 
@@ -76,6 +72,12 @@ def learn(command: list[str]) -> int:
     """Says in the end how large all numbers are that the run keeps, but for those of an occupancy grid. A prompt's soon
     count as fog.
     """
+    from test_text import WantsABall
+
+    from nerf3d import cli
+    from nerf3d.commands import fit_generator, text
+    from nerf3d.tasks.text import collapse
+
     collapse.MOST = 0.01
     text.guidance_of = lambda *_: WantsABall()  # type: ignore[assignment]
     text.run_training = fit_generator.run_training = watched

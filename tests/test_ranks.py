@@ -19,6 +19,7 @@ from nerf3d.runs import open_run
 from nerf3d.scenes import load_scene
 from nerf3d.tasks.fit.compare import compare
 
+LITTLE = ("looks.objects=2", "looks.rays=64", "model.encoder_channels=[8,8,8,8]", "model.channels=[8,8,8]", "batch=4")
 PAIR = str(Path(__file__).with_name("pair.py"))
 TWO_ON_A_SLOPE = """
 import sys, torch
@@ -129,8 +130,8 @@ def test_two_learn_the_same(story: str, code: int, tmp_path: Path) -> None:
     if story == "prompt":
         command = ["text", "a red ball", *tiny.options(test_text.SMALL)]
     else:
-        prepare_collection("cars", tmp_path / "cars", count=10, views=2, size=32)
-        command = ["gen", "fit", str(tmp_path / "cars"), "--recipe", "vqar", "--set", "looks.objects=2"]
+        prepare_collection("cars", tmp_path / "cars", count=4, views=2, size=32)
+        command = ["gen", "fit", str(tmp_path / "cars"), "--recipe", "vqar", *tiny.options(LITTLE)]
     out = tmp_path / "run"
     pair = start(
         [sys.executable, PAIR, "learn", *command, "--steps", "6", "--checkpoint-every", "6", "--out", str(out)]
