@@ -15,6 +15,7 @@ from torch import Tensor
 from nerf3d.core import Group, Task, Tracking, Update
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
+from nerf3d.precision import Mixed, Precision
 from nerf3d.ranks import ALONE, Ranks
 
 
@@ -62,6 +63,7 @@ class Progress:
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
     halvings: int = 0
     """How often the task was halved (`core.Halving`); who goes on with the run halves a new task as often."""
+    mixed: Mixed = field(default_factory=lambda: Mixed("single", torch.device("cpu")))
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -69,6 +71,7 @@ class Progress:
             "seconds": self.seconds,
             "rng": self.rng.get_state(),
             "halvings": self.halvings,
+            "scale": self.mixed.state_dict(),
             "optimizers": {name: optimizer.state_dict() for name, optimizer in self.optimizers.items()},
         }
 
@@ -76,6 +79,7 @@ class Progress:
         """A random stream of another kind of device cannot go on here: then it is a new one, the same every time."""
         self.step, self.seconds = state_dict["step"], state_dict["seconds"]
         self.halvings = state_dict.get("halvings", 0)
+        self.mixed.load_state_dict(state_dict.get("scale", {}))
         if self.goes_on(state_dict):
             self.rng.set_state(state_dict["rng"])
         else:
@@ -100,10 +104,16 @@ class Report:
     rate: float
 
 
-def begin(task: Task, rng: torch.Generator, make_optimizer: MakeOptimizer, seconds: float = 0.0) -> Progress:
-    """A fresh start: one optimiser per player, `seconds` already gone."""
+def begin(
+    task: Task,
+    rng: torch.Generator,
+    make_optimizer: MakeOptimizer,
+    seconds: float = 0.0,
+    precision: Precision = "single",
+) -> Progress:
+    """A fresh start where the random numbers are: one optimiser per player, `seconds` already gone."""
     optimizers = {name: make_optimizer(_as_dicts(groups)) for name, groups in task.players().items()}
-    return Progress(rng, seconds=seconds, optimizers=optimizers)
+    return Progress(rng, seconds=seconds, optimizers=optimizers, mixed=Mixed(precision, rng.device))
 
 
 def train(
@@ -165,14 +175,14 @@ class _Step:
 
     def take(self, task: Task, state: Progress, weights: Mapping[str, float | Schedule], ranks: Ranks) -> None:
         updates = task.step(state.step, self.progress, state.rng)
-        while (update := ranks.together(lambda: next(updates, None))) is not None:
+        while (update := ranks.together(lambda: self._next(updates, state.mixed))) is not None:
             optimizer = state.optimizers[update.player]
             groups = task.players()[update.player]
             _follow(optimizer, groups)
             for group, settings in zip(groups, optimizer.param_groups, strict=True):
                 settings["lr"] = self.rise * group.rate(self.progress)
             total = torch.stack(
-                [_now(weights.get(name, 1.0), self.progress) * loss for name, loss in update.losses.items()]
+                [_now(weights.get(name, 1.0), self.progress) * loss.float() for name, loss in update.losses.items()]
             ).sum()
             whole, losses, figures = _read(total, update, ranks)
             if not math.isfinite(whole):
@@ -182,13 +192,18 @@ class _Step:
                     "a number any more; begin again with a smaller rate (--set rate.start=...) or another --seed"
                 )
             optimizer.zero_grad(set_to_none=True)
-            ranks.together(total.backward)
+            ranks.together(lambda total=total: state.mixed.backward(total))  # type: ignore[misc]
             ranks.average(p for group in groups for p in group.parameters)
             self.moved = True
-            optimizer.step()
+            state.mixed.step(optimizer)
             self.losses |= losses
             self.figures |= figures
             self.rate = self.rise * groups[0].rate(self.progress)
+
+    @staticmethod
+    def _next(updates: Iterator[Update], mixed: Mixed) -> Update | None:
+        with mixed.region():
+            return next(updates, None)
 
 
 def _read(total: Tensor, update: Update, ranks: Ranks) -> tuple[float, dict[str, float], dict[str, float]]:

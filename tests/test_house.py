@@ -17,7 +17,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 LOW = {"core"}
 SCENE = {"core", "kernels"}
 BELOW_TASKS = SCENE | {"fields", "render", "models", "guidance", "data", "export", "metrics"}
-BELOW_TASKS |= {"media", "files", "train", "checkpoint", "config", "plain"}
+BELOW_TASKS |= {"media", "files", "train", "checkpoint", "config", "plain", "precision"}
 BELOW_COMMANDS = BELOW_TASKS | {
     "tasks",
     "runs",
@@ -39,8 +39,9 @@ ALLOWED: dict[str, set[str]] = {
     "kernels": LOW,
     "fields": SCENE,
     "render": SCENE,
-    "models": SCENE | {"fields"},
+    "models": SCENE | {"fields", "precision"},
     "ranks": set(),
+    "precision": set(),
     "torchvision_repair": set(),
     "guidance": LOW | {"torchvision_repair"},
     "files": set(),
@@ -48,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "data": LOW | {"media"},
     "export": LOW | {"kernels", "media", "files"},  # textures are painted by the rasteriser
     "metrics": LOW | {"torchvision_repair"},
-    "train": LOW | {"ranks"},
+    "train": LOW | {"ranks", "precision"},
     "checkpoint": LOW,
     "plain": set(),
     "config": {"plain"},

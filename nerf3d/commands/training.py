@@ -123,7 +123,8 @@ def _trained(
     assert not isinstance(recipe, Made)
     budget = Budget(recipe.steps, recipe.minutes)
     rng = torch.Generator(device).manual_seed(run.config.seed + 2**32)  # not the numbers that made the parameters
-    state = begin(task, rng, Adam)
+    precision = recipe.precision if isinstance(recipe, Generate) else "single"
+    state = begin(task, rng, Adam, precision=precision)
     objects: dict[str, Stateful | torch.Generator] = {**kept, "progress": state}
     checkpoint = load_latest(run.folder)
     if checkpoint is not None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from nerf3d.errors import InputError
 from nerf3d.models.style import COARSEST, EPSILON, EqualizedLinear, MappingNetwork, activate, check_condition
+from nerf3d.precision import in_single
 
 Critique = Callable[[Tensor, Tensor | None], Tensor]
 """Pictures (b h w c) and their conditions (b n), or None, to scores (b)."""
@@ -169,5 +170,6 @@ def r1_penalty(
     tensor(36.)
     """
     pictures = pictures.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(pictures, condition).sum(), pictures, create_graph=True)
+    with in_single(pictures.device):  # squares of slopes soon are too large for half precision
+        (gradient,) = torch.autograd.grad(critic(pictures, condition).sum(), pictures, create_graph=True)
     return gradient.square().sum((1, 2, 3)).mean()

@@ -98,7 +98,7 @@ class PiGANGenerator(nn.Module):
     @torch.no_grad()
     def track(self, codes: Float[Tensor, "b 2 layers w"]) -> None:
         """Let the running mean follow some codes."""
-        self.mean.lerp_(codes.mean(0), 1 - KEEP)
+        self.mean.lerp_(codes.mean(0).to(self.mean), 1 - KEEP)
 
     def fields(
         self, codes: Float[Tensor, "b two layers w"], rng: torch.Generator | None = None, noise: float = 0.0

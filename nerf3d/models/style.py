@@ -97,7 +97,7 @@ class MappingNetwork(nn.Module):
     @torch.no_grad()
     def track(self, w: Float[Tensor, "b w"], keep: float = 0.998) -> None:
         """Let the running mean follow some codes: mean = keep mean + (1 - keep) mean of these."""
-        self.mean.lerp_(w.mean(0), 1 - keep)
+        self.mean.lerp_(w.mean(0).to(self.mean), 1 - keep)
 
     def truncate(self, w: Float[Tensor, "*b w"], psi: float) -> Float[Tensor, "*b w"]:
         """mean + psi (w - mean): with psi below 1 more usual and fewer different scenes (StyleGAN, appendix B)."""

@@ -119,7 +119,8 @@ class VQAutoencoder(nn.Module):
         return self.codebook.tokens(latents - self.usual)
 
     def _said(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
-        return self.encoder(pictures).unflatten(1, (self.config.tokens, -1))
+        """In single precision: running means follow it, and entries are told apart by small differences."""
+        return self.encoder(pictures).float().unflatten(1, (self.config.tokens, -1))
 
     def field(self, latents: Float[Tensor, "tokens d"]) -> TriPlane:
         """The object of one set of latents."""

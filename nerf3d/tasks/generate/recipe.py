@@ -15,6 +15,7 @@ from nerf3d.models.plane_denoiser import PlaneDenoiserConfig
 from nerf3d.models.super_resolution import SuperResolutionConfig
 from nerf3d.models.token_transformer import Masked, TokenTransformerConfig
 from nerf3d.models.vq_autoencoder import VQAutoencoderConfig
+from nerf3d.precision import Precision, Wide
 
 Background = Literal["alpha", "white", "black"]
 """What pictures are compared with a critic's eyes before. alpha: before black, with the opacity as one more channel."""
@@ -65,6 +66,7 @@ class DiffAE:
     rate: Schedule = Decay(2e-2, 5e-4)
     """Ten times the adversaries': after three minutes cars were 1.4 dB nearer to their pictures than with 2e-3."""
     warmup: int = 50
+    precision: Precision = "single"
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
@@ -123,6 +125,8 @@ class EG3D:
     rate: Schedule = Constant(2e-3)
     critic_rate: Schedule = Constant(2e-3)
     warmup: int = 20
+    precision: Wide = "single"
+    """Half precision lost numbers in its generator's slopes."""
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
@@ -143,6 +147,7 @@ class VQAR:
     rate: Schedule = Decay(2e-2, 3e-4, until=0.8)
     transformer_rate: Schedule = Decay(1e-3, 1e-4, begin=0.8)
     warmup: int = 50
+    precision: Precision = "single"
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
@@ -171,6 +176,8 @@ class SSDNeRF:
     code_rate: Schedule = Decay(3e-2, 3e-3, until=0.7)
     denoiser_rate: Schedule = Decay(1e-3, 1e-4, begin=0.5)
     warmup: int = 50
+    precision: Wide = "single"
+    """Its objects' planes learn from gradients as they are, without the scale that half precision needs."""
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
@@ -209,6 +216,8 @@ class PiGAN:
     rate: Schedule = Constant(5e-4)
     critic_rate: Schedule = Constant(2e-3)
     warmup: int = 20
+    precision: Wide = "single"
+    """Half precision lost numbers in its generator's slopes."""
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
@@ -247,6 +256,7 @@ class GRAF:
     rate: Schedule = Constant(5e-4)
     critic_rate: Schedule = Constant(5e-4)
     warmup: int = 20
+    precision: Precision = "single"
     steps: int | None = None
     minutes: float | None = 30.0
     """The run ends at whichever comes first; at least one of the two is needed."""
