@@ -15,7 +15,8 @@ from pathlib import Path
 
 import torch
 
-from nerf3d.data.person.film import VOICE, write_person
+from nerf3d.console import tracked
+from nerf3d.data.person.film import FPS, VOICE, write_person
 from nerf3d.data.sound import read_sound
 from nerf3d.errors import InputError
 
@@ -30,7 +31,9 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     begin = time.perf_counter()
     rng = torch.Generator().manual_seed(given.seed)
-    done = write_person(given.out, read_sound(given.sound), given.seconds, given.size, rng)
+    count = round(given.seconds * FPS)
+    sound = read_sound(given.sound)
+    done = write_person(given.out, sound, given.seconds, given.size, rng, lambda seen: tracked(seen, "frames", count))
     print(f"{given.out / 'person.mp4'}: {len(done)} frames in {time.perf_counter() - begin:.0f} s")
     return 0
 

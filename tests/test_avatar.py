@@ -14,11 +14,13 @@ import talker
 import torch
 from PIL import Image
 
+from nerf3d.assets import ASSETS
 from nerf3d.checkpoint import load_latest
 from nerf3d.cli import main
 from nerf3d.commands import fit_avatar as fitting
-from nerf3d.commands.evaluate_avatar import TalkingFigures, evaluate_avatar, table
+from nerf3d.commands.evaluate_avatar import evaluate_avatar
 from nerf3d.commands.fit_avatar import fit_avatar
+from nerf3d.commands.talking_figures import IN_WORDS, TalkingFigures, table
 from nerf3d.data.portrait.folder import read_portrait
 from nerf3d.data.portrait.footage import load_footage
 from nerf3d.data.sound import write_wav
@@ -108,9 +110,10 @@ def test_figures_are_sane_and_written(run: Path, measured: tuple[TalkingFigures,
     assert figures.fps > 0.5
     assert seer.closed
     said = table(figures)
-    assert len(said.splitlines()) == len(asdict(figures))
-    assert re.search(r"^offset_ms +-$", said, re.MULTILINE)
-    assert re.search(r"^frames +24$", said, re.MULTILINE)
+    assert len(said.splitlines()) == len(asdict(figures)) + 1  # what "-" is
+    assert list(IN_WORDS) == list(asdict(figures))
+    assert re.search(r"^offset_ms +-  milliseconds", said, re.MULTILINE)
+    assert re.search(r"^frames +24  held-out frames", said, re.MULTILINE)
     with Image.open(run / "media" / "evaluation.png") as sheet:
         assert sheet.size == (6 * 68 - 4, 3 * 68 - 4)
     film = look_into(run / "media" / "evaluation.mp4")
@@ -186,6 +189,9 @@ def test_fit_refuses_what_cannot_be_learnt_from(
     short = talker.write(tmp_path / "short", 22)
     assert "only 20 frames" in talker.refused(capsys, "avatar", "fit", short, *new)
     assert "transforms_train.json" in talker.refused(capsys, "avatar", "fit", tmp_path, *new)
+    assert "prepare it, if it is a film" in talker.refused(capsys, "avatar", "fit", data / "aud.npy", *new)
+    chair = ASSETS / "chair"
+    assert f"not a film of a speaker: nerf3d fit {chair}" in talker.refused(capsys, "avatar", "fit", chair, *new)
     assert "holds a run already" in talker.refused(capsys, "avatar", "fit", data, "--out", run)
     assert "size of 63" in talker.refused(capsys, "avatar", "fit", data, *new, "--size", "63")
     assert "rays.patch is 65" in talker.refused(capsys, "avatar", "fit", data, *new, "--set", "rays.patch=65")
@@ -241,12 +247,12 @@ def test_without_mediapipe_and_with_data_that_has_moved(
     (moved / "transforms_val.json").write_text(json.dumps(document))
     text = (own / "config.yaml").read_text()
     (own / "config.yaml").write_text(text.replace(str(data), str(tmp_path / "gone")))
-    assert "gone holds no transforms_train.json" in talker.refused(capsys, "avatar", "eval", own)
+    assert "there is no folder" in talker.refused(capsys, "avatar", "eval", own)
     capsys.readouterr()
     assert main(["avatar", "eval", str(own), "--data", str(moved)]) == 0
     said = capsys.readouterr()
     assert "they are measured with MediaPipe" in said.err
-    assert re.search(r"^mouth_correlation +-$", said.out, re.MULTILINE)
+    assert re.search(r"^mouth_correlation +-  ", said.out, re.MULTILINE)
     figures = json.loads((own / "metrics.json").read_text())
     assert set(figures) == set(TalkingFigures.__dataclass_fields__)
     missing = {name for name, value in figures.items() if value is None} - {"lpips_head"}

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from nerf3d.commands.own_sound import write_with_own_sound
+from nerf3d.commands.talking_figures import TalkingFigures
 from nerf3d.console import say, tracked
 from nerf3d.data.portrait.expression import blinks, eye_aspect_ratio, eye_openness, mouth
 from nerf3d.data.portrait.folder import Portrait, read_portrait
@@ -35,45 +36,6 @@ SHEET_FRAMES = 6
 LEAST_FRAMES = 10
 
 Frames = UInt8[Tensor, "n h w 3"]
-
-
-@dataclass(frozen=True)
-class TalkingFigures:
-    """Means over the held-out frames, whose poses (head's and torso's) and eyes are the truth's and whose mouth is the
-    sound's alone.
-
-    dB, pixels of the run's frames, milliseconds. Those of the mouth, eyes and jitter need MediaPipe, and are None without
-    it; `lpips_head` needs its network. `_shuffled`: the same under the wrong sound, the held-out sound moved by half of
-    its length; what the picture shows without listening.
-    """
-
-    psnr_head: float
-    psnr_lips: float
-    psnr_lips_shuffled: float
-    psnr_pasted: float
-    """The whole frame with the truth outside of the head: what most tables call PSNR."""
-    psnr_full: float
-    ssim_head: float
-    ssim_full: float
-    lpips_head: float | None
-    lmd: float | None
-    """Distance of the mouth's landmarks."""
-    mouth_correlation: float | None
-    mouth_correlation_shuffled: float | None
-    mouth_correlation_ridge: float | None
-    """Of a ridge regression from the sound alone, trained on the training frames: what has to be beaten."""
-    mouth_spread: float | None
-    """How far the mouth opens and closes (standard deviation), by how far it should."""
-    blink_recall: float | None
-    blink_precision: float | None
-    jitter: float | None
-    """Of the head's rigid landmarks under a pose that stands still."""
-    offset_ms: float | None
-    """How late the film's mouth is."""
-    fps: float
-    """Frames rendered in a second."""
-    frames: int
-    step: int
 
 
 @dataclass(frozen=True)
@@ -107,6 +69,7 @@ def evaluate_avatar(
     if portrait.feature is not None:
         person.likeness.feature.require(portrait.feature, str(portrait.folder))
     seer = detector or _detector(face_model)
+    say(f"{opened.folder} on the part of its film that was held out, with its sound and with the wrong one")
     try:
         takes = _takes(person, portrait)
         figures = _figures(person, portrait, takes, step, seer)
@@ -115,6 +78,10 @@ def evaluate_avatar(
             seer.close()
     write_json(opened.folder / "metrics.json", asdict(figures))
     _show(opened.media, portrait, takes)
+    say(
+        f"metrics.json, media/evaluation.mp4 and media/evaluation.png are in {opened.folder}: the truth, the head under its "
+        "sound, and under the wrong one, from left to right in the film, from top to bottom in the picture"
+    )
     return figures
 
 
@@ -264,11 +231,3 @@ def _show(media: Path, portrait: Portrait, takes: Takes) -> None:
     write_picture(media / "evaluation.png", contact_sheet(rows, len(some)))
     beside = (torch.cat([takes.truth[i], takes.made[i], takes.shuffled[i]], 1) for i in range(count))
     write_with_own_sound(media / "evaluation.mp4", beside, portrait, portrait.held_out)
-
-
-def table(figures: TalkingFigures) -> str:
-    """The figures for reading."""
-    said = asdict(figures)
-    width = max(map(len, said))
-    numbers = {name: "-" if v is None else f"{v:d}" if isinstance(v, int) else f"{v:.3f}" for name, v in said.items()}
-    return "\n".join(f"{name:<{width}}  {number:>8}" for name, number in numbers.items())

@@ -68,6 +68,7 @@ def fit_avatar(
             Path(out) if out is not None else None, portrait, preset, settings, size, steps, max_minutes, seed
         )
         likeness = read_likeness(run.folder / PORTRAIT)
+        say(f"reading {len(portrait.train)} frames")
         footage = load_footage(portrait, portrait.train, likeness.side)
         task = _task(run.config, likeness, portrait, footage, chip)
         held_out = load_footage(portrait, _previewed(portrait), likeness.side)
@@ -80,6 +81,8 @@ def fit_avatar(
         side = _side(recipe, portrait)
         target = Path(out) if out is not None else Path("runs") / f"{portrait.folder.resolve().name}-{path.stem}"
         check_new(target)
+        if side > portrait.width:
+            say(f"the frames in {portrait.folder} have only {portrait.width} pixels, and are enlarged to {side}")
         say(f"reading {len(portrait.train)} frames")
         config = RunConfig(str(portrait.folder.resolve()), seed, recipe)
         footage = load_footage(portrait, portrait.train, side)
@@ -265,6 +268,6 @@ class _Preview:
             torso = self.shots.torso[i].to(words)
             made = self.scenery.picture(pose.to(words), words, eye.to(words), torso=torso).cpu()
             values.append(psnr(made, self.truth[i].float() / 255))
-            pictures += [color_picture(made), self.truth[i]]
+            pictures += [self.truth[i], color_picture(made)]
         self.found = sum(values) / len(values)
         write_picture(self.run.media / f"held_out_{step:06d}.png", contact_sheet(pictures, PREVIEW_FRAMES))

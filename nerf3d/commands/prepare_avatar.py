@@ -1,8 +1,5 @@
 """`nerf3d avatar prepare`: a film of a person who speaks in, a folder that a talking head can be fitted to, out."""
 
-import os
-import shutil
-import tempfile
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
@@ -30,6 +27,7 @@ from nerf3d.data.sound_features import FILTER_BANK, LOG_MEL, MFCC, FeatureKind, 
 from nerf3d.data.speech_model import SpeechModel
 from nerf3d.data.video import FPS, frames, glances, look_into_film, upright_size
 from nerf3d.errors import InputError
+from nerf3d.files import whole_folder
 from nerf3d.guidance.libraries import prepare as prepare_libraries
 from nerf3d.media.ffmpeg import Contents
 from nerf3d.media.film import write_film
@@ -86,16 +84,13 @@ def prepare_avatar(
     contents = look_into_film(film)
     hearing = hearing_of(features)
     seer = mediapipe_detector(face_model) if detector is None else detector
-    out.absolute().parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
+    say(f"preparing {film}: faces, poses, mattes, sound; on two cores it takes about as long as the film lasts")
     try:
-        prepared = _prepare(contents, work, size, hearing, seer, out, started)
-        if layouts:
-            also_for(layouts, work, out.absolute())
-        work.chmod(0o777 & ~_umask())
-        os.replace(work, out)
+        with whole_folder(out) as work:
+            prepared = _prepare(contents, work, size, hearing, seer, out, started)
+            if layouts:
+                also_for(layouts, work, out.absolute())
     finally:
-        shutil.rmtree(work, ignore_errors=True)
         seer.close()
     say(summary(prepared, contents))
     return prepared
@@ -280,9 +275,3 @@ def _divide(track: Track, work: Path, size: int, shots: Shots) -> None:
     wav = work / "aud.wav"
     sound = wav if wav.is_file() else None
     write_film(work / "preview.mp4", shown(), float(FPS), sound, crf=23, preset="veryfast")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

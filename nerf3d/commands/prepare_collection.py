@@ -1,8 +1,5 @@
 """A collection of the built-in world in, a folder in EG3D's layout out: what a generative field can learn from at once."""
 
-import os
-import shutil
-import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +8,7 @@ from nerf3d.console import say, tracked
 from nerf3d.data.collections.eg3d import write_eg3d
 from nerf3d.data.collections.world import Kind, rendered
 from nerf3d.errors import InputError
+from nerf3d.files import whole_folder
 
 
 @dataclass(frozen=True)
@@ -36,29 +34,8 @@ def prepare_collection(
     collections = rendered(kind, count, views, size, seed)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} exists; choose another folder with --out, or remove it")
-    try:
-        out.absolute().parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.absolute().parent))
-    except OSError as error:
-        raise _refused(out, error) from error
-    try:
+    with whole_folder(out) as work:
         write_eg3d(work, tracked(collections, kind, count))
-        work.chmod(0o777 & ~_umask())
-        os.replace(work, out)
-    except OSError as error:
-        raise _refused(out, error) from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     prepared = PreparedCollection(out, count, count * views, time.perf_counter() - started)
     say(f"{count} {kind} in {prepared.pictures} pictures of {size} pixels, in {out}; {prepared.seconds:.0f} s")
     return prepared
-
-
-def _refused(out: Path, error: OSError) -> InputError:
-    return InputError(f"{out} cannot be written ({error.strerror or error}); choose a place that can be written to")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -1,7 +1,7 @@
 """Values between grid points, in one and two dimensions, twice differentiable, fast on a CPU.
 
 The same numbers as `F.grid_sample(..., align_corners=True)`, but with the channels last, so that each corner is one
-contiguous read. Sums are in single precision, whatever the grid is in.
+contiguous read. Sums have the precision of the positions, whatever the grid is in.
 """
 
 import torch
@@ -30,7 +30,7 @@ def linear_lookup(lines: Float[Tensor, "k w c"], x: Float[Tensor, "k n"]) -> Flo
     below = below + width * torch.arange(count, device=x.device)[:, None]
     index = torch.stack([below, below + 1], -1)
     weight = torch.stack([1 - part, part], -1)
-    rows = gather(lines.float().reshape(-1, channels), index.reshape(-1, 2), weight.reshape(-1, 2))
+    rows = gather(lines.to(x.dtype).reshape(-1, channels), index.reshape(-1, 2), weight.reshape(-1, 2))
     return rows.reshape(count, -1, channels)
 
 
@@ -42,5 +42,5 @@ def bilinear_lookup(planes: Float[Tensor, "k h w c"], x: Float[Tensor, "k n 2"])
     corner = (torch.arange(count, device=x.device)[:, None] * height + row) * width + column
     index = torch.stack([corner, corner + 1, corner + width, corner + width + 1], -1)
     weight = torch.stack([(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across], -1)
-    rows = gather(planes.float().reshape(-1, channels), index.reshape(-1, 4), weight.reshape(-1, 4))
+    rows = gather(planes.to(x.dtype).reshape(-1, channels), index.reshape(-1, 4), weight.reshape(-1, 4))
     return rows.reshape(count, -1, channels)

@@ -136,7 +136,10 @@ def _add_render(steps) -> None:  # type: ignore[no-untyped-def]
         "--out", help="an .mp4; with --background alpha a .mov, or a folder for PNGs (RUN/media/SOUND.mp4)"
     )
     parser.add_argument(
-        "--pose", default="natural", help="natural, still, original, orbit, or a file with a pose per frame (natural)"
+        "--pose",
+        default="natural",
+        help="natural, still, original, orbit, or a file with a pose per frame: .npy of (n, 4, 4), or .json in the form of "
+        "DATA/transforms_val.json (natural)",
     )
     parser.add_argument(
         "--blink", default="auto", help="auto, original, none, or a file with the eyes' opening per frame (auto)"
@@ -185,6 +188,7 @@ def _eval(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
 
     keep_pages()
-    from nerf3d.commands.evaluate_avatar import evaluate_avatar, table
+    from nerf3d.commands.evaluate_avatar import evaluate_avatar
+    from nerf3d.commands.talking_figures import table
 
     print(table(evaluate_avatar(arguments.run_folder, arguments.data, arguments.face_model)))

@@ -146,3 +146,19 @@ def test_names_do_not_leave_the_folder(tmp_path, names):
     with pytest.raises(InputError, match="plain file name"):
         write_frames(tmp_path / "frames", [patchwork(4, 8)], names)
     assert not list(tmp_path.rglob("*.png"))
+
+
+def test_a_new_folder_of_frames_is_whole_or_not_there(tmp_path):
+    def stopped():
+        yield torch.zeros(4, 4, 3, dtype=torch.uint8)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_frames(tmp_path / "frames", stopped())
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "frames").mkdir()
+    assert write_frames(tmp_path / "frames", [torch.zeros(4, 4, 3, dtype=torch.uint8)]) == 1
+    assert [path.name for path in tmp_path.rglob("*.png")] == ["00000.png"]
+    plain = tmp_path / "plain"
+    plain.mkdir()
+    assert (tmp_path / "frames").stat().st_mode == plain.stat().st_mode

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
@@ -38,7 +38,12 @@ def projected_landmarks(performance: Performance, frame: int, camera: Cameras) -
 
 
 def write_person(
-    folder: Path, sound: Float[Tensor, "n"], seconds: float, size: int, rng: torch.Generator | None
+    folder: Path,
+    sound: Float[Tensor, "n"],
+    seconds: float,
+    size: int,
+    rng: torch.Generator | None,
+    watched: Callable[[Iterator[Portrait]], Iterator[Portrait]] = iter,
 ) -> Performance:
     """Render the person saying the first `seconds` of a sound (16 kHz) and write it to a folder:
 
@@ -46,7 +51,8 @@ def write_person(
     - `truth.json`: see `truth`;
     - `head/00000.png`, `person/00000.png` ...: mattes, 8 bits.
 
-    Raises InputError for a sound that is shorter, and for odd sizes, which H.264 cannot hold.
+    `watched` sees every frame go by. Raises InputError for a sound that is shorter, and for odd sizes, which H.264 cannot
+    hold.
     """
     frames = round(seconds * FPS)
     if size % 2 or size < 16:
@@ -58,7 +64,7 @@ def write_person(
     for name in ("head", "person"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "truth.json").write_text(json.dumps(truth(performance, view)) + "\n", encoding="utf-8")
-    _encode(folder / "person.mp4", _pictures(folder, portraits(performance, view)), sound)
+    _encode(folder / "person.mp4", _pictures(folder, watched(portraits(performance, view))), sound)
     return performance
 
 

@@ -165,9 +165,17 @@ def read_portrait(folder: Path | str) -> Portrait:
     Raises InputError for what is missing or not as it should be.
     """
     folder = Path(folder)
+    if folder.is_file():
+        raise InputError(
+            f"{folder} is a file; prepare it, if it is a film, with: nerf3d avatar prepare {folder} --out DATA"
+        )
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder}; give the one that `nerf3d avatar prepare FILM --out DATA` made")
     if not (folder / TRAIN).is_file():
-        raise InputError(f"{folder} holds no {TRAIN}; prepare a film with: nerf3d avatar prepare FILM --out {folder}")
+        raise InputError(f"{folder} holds no {TRAIN}; give a folder that `nerf3d avatar prepare FILM --out DATA` made")
     document = read_json(folder / TRAIN)
+    if "focal_len" not in document and {"camera_angle_x", "fl_x"} & document.keys():
+        raise InputError(f"{folder} holds photographs of a scene, not a film of a speaker: nerf3d fit {folder}")
     focal, cx, cy = (_number(document.get(key), folder / TRAIN, key) for key in ("focal_len", "cx", "cy"))
     other = read_json(folder / HELD_OUT) if (folder / HELD_OUT).is_file() else {"frames": []}
     train, held_out = _shots(folder / TRAIN, document), _shots(folder / HELD_OUT, other)
