@@ -135,12 +135,18 @@ def stopped(scene: Path, tmp_path: Path) -> Path:
     return out
 
 
-def test_resume_with_more_steps_and_what_has_changed_since(scene: Path, stopped: Path) -> None:
+def test_resume_with_more_steps_and_what_has_changed_since(
+    scene: Path, stopped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     fit(scene, stopped, steps=30, resume=True)
     assert newest_step(stopped) == 30
     assert load_yaml(stopped / "config.yaml")["recipe"]["steps"] == 30
+    assert "planned" not in capsys.readouterr().err
     fit(scene, stopped, resume=True)  # nothing is left to be done
     assert newest_step(stopped) == 30
+    said = capsys.readouterr().err
+    assert "that was all that was planned, and nothing is done" in said
+    assert "--resume --steps MORE" in said
 
 
 def one_sentence(capsys: pytest.CaptureFixture[str]) -> str:

@@ -134,7 +134,8 @@ def _trained(
         if not state.goes_on(checkpoint.state["progress"]):
             say("on another kind of device than before: its random numbers are others, and so will be the last bits")
     if checkpoint is not None and budget.progress(state.step, state.seconds) >= 1:
-        say(f"its time is used up, and it stays as it is; go on with more: {watch.command} --max-minutes MORE")
+        more = "--max-minutes" if budget.steps is None else "--steps"
+        say(f"that was all that was planned, and nothing is done; go on with more: {watch.command} {more} MORE")
     for module in kept.values():
         ranks.share((*module.parameters(), *module.buffers()))
     if not leads():  # batches of its own
