@@ -39,8 +39,8 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """The same for a folder, which takes the place of none or of an empty one."""
+def whole_folder(path: Path, over: bool = False) -> Iterator[Path]:
+    """The same for a folder, which takes the place of none, of an empty one, or of a full one if it goes `over` that."""
     path = path.absolute()  # "data/." has no name to put something in front of
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,6 +50,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
+        if over and path.is_dir():
+            shutil.rmtree(path)
         os.replace(temporary, path)
     except OSError as error:
         raise _refused(path, error) from error

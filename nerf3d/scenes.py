@@ -1,5 +1,6 @@
 """From runs back to what can be seen: a scene, a person, a maker of objects. Needs what lies in the run alone."""
 
+import copy
 import hashlib
 import json
 from dataclasses import dataclass, replace
@@ -123,17 +124,35 @@ def untrained(model: Model) -> Model:
 
 def _load_made(run: Run) -> tuple[Scene, int]:
     latent = read_latent(run.folder / LATENT)
-    model = load_model(open_run(Path(run.config.source)))
+    model = load_model(_maker_run(run))
     latent.require(model.name, run.folder)
     return model.scene(field_of(model, latent)), model.step
 
 
+def _maker_run(run: Run) -> Run:
+    """The run of the model that made an object: where it was, or, once both were moved, the one that holds the object."""
+    for folder in (Path(run.config.source), *run.folder.resolve().parents):
+        if (folder / COLLECTION).is_file():
+            return open_run(folder)
+    raise InputError(
+        f"{run.folder} is an object of the model in {run.config.source}, which is not there; put it back, or the object "
+        "into the model's folder"
+    )
+
+
 def field_of(model: Model, latent: Latent) -> Field:
     """The object of a latent, by the model's weights or by those that were tuned for it. InputError for other models'."""
+    return as_tuned(model, latent).makes.fields(latent.code[None])[0]
+
+
+def as_tuned(model: Model, latent: Latent) -> Model:
+    """The model with the weights that were tuned for a latent, if any were. InputError for other models' latents."""
     latent.require(model.name, "the latent")
-    if latent.tuned:
-        model.maker.load_state_dict(model.maker.state_dict() | latent.tuned)
-    return model.makes.fields(latent.code[None])[0]
+    if not latent.tuned:
+        return model
+    maker = copy.deepcopy(model.maker)
+    maker.load_state_dict(maker.state_dict() | latent.tuned)
+    return replace(model, maker=maker)
 
 
 def _newest(run: Run) -> Checkpoint:

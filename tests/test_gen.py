@@ -1,6 +1,7 @@
 """`nerf3d gen`: from a collection to objects, on cars so few and a model so small that it takes seconds."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from PIL import Image
 from nerf3d.cli import main
 from nerf3d.commands import evaluate_edits, evaluate_inversions, fit_generator, invert_picture
 from nerf3d.commands import evaluate_generator as measure
-from nerf3d.commands.edit_object import meant
+from nerf3d.commands.edit_object import check_words, edit_object, meant
 from nerf3d.commands.evaluate_generator import evaluate_generator
+from nerf3d.commands.generator_figures import number, table
 from nerf3d.commands.interpolate import interpolate
 from nerf3d.commands.invert_picture import read_object
 from nerf3d.commands.prepare_collection import prepare_collection
@@ -61,7 +63,7 @@ def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     effort = inversion.Effort(pose_steps=2, steps=4, tuning_steps=2)
     monkeypatch.setattr(inversion.invert, "__defaults__", (effort, SQUARED))
     monkeypatch.setattr(inversion.tune, "__defaults__", (effort, SQUARED))
-    monkeypatch.setattr(editing.edit, "__defaults__", (False, editing.Push(steps=3, views=1)))
+    monkeypatch.setattr(editing.edit, "__defaults__", (False, editing.Push(steps=3, views=1), lambda *_: None))
     monkeypatch.setattr("nerf3d.commands.turntable.FRAMES", 3)
     monkeypatch.setattr("nerf3d.commands.sample_generator.SURFACE", 16)
 
@@ -113,8 +115,42 @@ def test_every_seed_is_an_object_that_other_commands_know(
 
 def test_truncation_brings_objects_nearer_to_the_usual(model: Path) -> None:
     maker = load_model(open_run(model)).makes
-    wide, narrow = (maker.draw(20, torch.Generator().manual_seed(0), t).std(0).mean() for t in (1.0, 0.3))
-    assert float(narrow) < 0.8 * float(wide)
+    for kind in (None, maker.kinds[0]):
+        wide, narrow = (maker.draw(20, torch.Generator().manual_seed(0), t, kind) for t in (1.0, 0.25))
+        assert torch.allclose(narrow - narrow.mean(0), 0.25 * (wide - wide.mean(0)), atol=1e-4)
+
+
+def test_a_model_that_was_moved_still_shows_its_objects(model: Path, tmp_path: Path, brief: None) -> None:
+    here = tmp_path / "here"
+    shutil.copytree(model, here, ignore=shutil.ignore_patterns("samples"))
+    inside = sample_generator(here, "1", only_pictures=True)[0].run.folder
+    outside = sample_generator(here, "1", tmp_path / "objects", only_pictures=True)[0].run.folder
+    before = load_scene(open_run(inside))[0].field.density(torch.zeros(1, 3))
+    here.rename(tmp_path / "there")
+    moved = tmp_path / "there" / inside.relative_to(here)
+    assert torch.equal(load_scene(open_run(moved))[0].field.density(torch.zeros(1, 3)), before)
+    sample_generator(tmp_path / "there", "1", only_pictures=True)  # in the place of the one that came along
+    with pytest.raises(InputError, match="which is not there"):
+        load_scene(open_run(outside))
+
+
+def test_objects_are_there_whole_or_not_at_all(
+    model: Path, tmp_path: Path, brief: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "objects" / "seed_0005"
+    target.mkdir(parents=True)
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="not an empty folder"):
+        sample_generator(model, "5", target.parent, only_pictures=True)
+    assert (target / "notes.txt").read_text() == "mine"
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nerf3d.commands.sample_generator.looked_at", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        sample_generator(model, "6", target.parent, only_pictures=True)
+    assert [each.name for each in target.parent.iterdir()] == ["seed_0005"]
 
 
 def test_the_way_between_objects_is_a_film(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,6 +176,8 @@ def test_a_picture_is_inverted_and_edited(model: Path, cars: Path, tmp_path: Pat
     assert edited.how.endswith("; a yellow one")
     with Image.open(tmp_path / "yellow" / "edit.png") as sheet:
         assert sheet.size[0] > 4 * 128
+    with pytest.raises(InputError, match="holds the object that is to be edited"):
+        edit_object(model, made.run.folder, "a yellow one", made.run.folder)
 
 
 @pytest.fixture
@@ -166,7 +204,9 @@ def test_a_model_is_measured(model: Path, few: None) -> None:
     written = json.loads((model / "metrics.json").read_text())
     assert written["distance"] == pytest.approx(result.distance)
     assert (model / "media" / "drawn.png").is_file()
-    assert "real from real" in measure.table(result)
+    said = table(result)
+    assert f"{number(result.distance)}  how far drawn pictures" in said
+    assert "tokens_used" in said.splitlines()[-1]
 
 
 def test_weights_that_are_not_inceptions_are_refused(
@@ -229,7 +269,8 @@ Bad = Callable[[Path, Path, Path], list[str]]
     ("options", "sentence"),
     [
         (lambda model, cars, out: ["sample", str(model), "--seeds", "a"], "'a' names no seeds"),
-        (lambda model, cars, out: ["sample", str(model), "--seeds", "9-1"], "names no seeds"),
+        (lambda model, cars, out: ["sample", str(model), "--seeds", "9-1"], "give them as 1-9"),
+        (lambda model, cars, out: ["sample", str(model), "--seeds", "0-99999"], "more than 10,000 seeds"),
         (lambda model, cars, out: ["sample", str(model), "--truncation", "0"], "a truncation of 0"),
         (lambda model, cars, out: ["sample", str(model), "--kind", "a tree"], "this model knows no 'a tree'"),
         (lambda model, cars, out: ["sample", str(out)], "is not a run"),
@@ -248,7 +289,10 @@ Bad = Callable[[Path, Path, Path], list[str]]
             lambda model, cars, out: ["invert", str(model), str(out / "none.png"), "--critic", str(out)],
             "add the measure identity",
         ),
-        (lambda model, cars, out: ["edit", str(model), str(out), "  "], "the prompt is empty"),
+        (lambda model, cars, out: ["invert", str(model), str(out)], "it is a folder; give one picture in it"),
+        (lambda model, cars, out: ["invert", str(model), str(model / "config.yaml")], "cannot be read as a picture"),
+        (lambda model, cars, out: ["edit", str(model), str(out), "  "], "as in: nerf3d gen edit"),
+        (lambda model, cars, out: ["interpolate", str(out), "--truncation", "3"], "a truncation of 3"),
     ],
 )
 def test_bad_input_is_one_sentence(
@@ -271,6 +315,16 @@ def test_pictures_without_an_object(tmp_path: Path) -> None:
     Image.new("RGB", (40, 30), (255, 0, 0)).save(tmp_path / "wide.png")
     with pytest.raises(InputError, match="not square; cut out"):
         read_object(tmp_path / "wide.png", 32)
+
+
+def test_words_that_the_critic_never_read(capsys: pytest.CaptureFixture[str]) -> None:
+    for nonsense in ("qwertz", "the one", "!?"):
+        with pytest.raises(InputError, match="knows nothing of"):
+            check_words(nonsense)
+    check_words("a yellow car")
+    assert capsys.readouterr().err == ""
+    check_words("a yellow hovercraft")
+    assert "has never read hovercraft" in capsys.readouterr().err
 
 
 def test_one_is_the_thing_that_all_kinds_are() -> None:

@@ -1,5 +1,6 @@
 """`nerf3d gen edit`: an object of a generative model and a text in, the object as the text says, out."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,19 +10,22 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.sample_generator import Sampled, keep_object, looked_at
+from nerf3d.commands.teaching import unknown_words
 from nerf3d.commands.text import check_prompt, slug
-from nerf3d.console import say
+from nerf3d.console import bar_of_points, say
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import contact_sheet, write_picture
 from nerf3d.metrics.clip import Evaluator
 from nerf3d.runs import LATENT, open_run
-from nerf3d.scenes import Model, field_of, load_model
+from nerf3d.scenes import Model, as_tuned, field_of, load_model
 from nerf3d.tasks.generate.editing import Disagreement, edit
 from nerf3d.tasks.generate.latent import Latent, read_latent
 
 VIEWS = 16
 COMPANY = 8
 """Objects that a shared direction is found on."""
+GRAMMAR = frozenset(("a", "an", "the", "of", "on", "to", "with", "one"))
+"""Words that no picture can be asked for."""
 
 
 def edit_object(
@@ -41,25 +45,30 @@ def edit_object(
     objects of the model too; `strength` times as far. `critic` is the folder of an open_clip model that says what looks
     like the text (None: the program's own, which knows simple things in plain colours). Raises InputError.
     """
-    check_prompt(text)
+    check_prompt(text, "nerf3d gen edit RUN OBJECT 'a yellow one'")
     if not 0 < strength <= 10:
         raise InputError(f"a strength of {strength:g} is not useful; choose a number above 0, at most 10")
     model = load_model(open_run(Path(run)))
     file = _file(Path(latent))
     before = read_latent(file)
     before.require(model.name, file)
+    target = Path(out) if out is not None else file.parent.with_name(f"{file.parent.name}-{slug(text)}")
+    if target.resolve() == file.parent.resolve():
+        raise InputError(f"{target} holds the object that is to be edited; choose another --out")
     words = meant(text, model.about.kinds)
     if words != text:
         say(f"{text!r} is read as {words!r}")
+    if critic is None:
+        check_words(words)
     rng = torch.Generator().manual_seed(seed)
-    field_of(model, before)  # with the weights that were tuned for it
+    makes = as_tuned(model, before).makes
     codes = before.code[None]
     if everywhere:
-        codes = torch.cat([codes, model.makes.draw(COMPANY - 1, rng)])
+        codes = torch.cat([codes, makes.draw(COMPANY - 1, rng)])
     toward = against(Evaluator.open(EVALUATOR if critic is None else Path(critic)), words)
-    change = edit(model.makes, codes, toward, model.about.views(VIEWS), rng, everywhere)[0]
+    with bar_of_points("edit") as show:
+        change = edit(makes, codes, toward, model.about.views(VIEWS), rng, everywhere, show=show)[0]
     after = replace(before, code=before.code + strength * change, how=f"{before.how}; {text}")
-    target = Path(out) if out is not None else file.parent.with_name(f"{file.parent.name}-{slug(text)}")
     made = keep_object(model, after, target, seed)
     sides = [*_sides(model, before), *_sides(model, after)]
     write_picture(made.run.folder / "edit.png", contact_sheet(sides, len(sides) // 2))
@@ -75,6 +84,18 @@ def against(evaluator: Evaluator, text: str) -> Disagreement:
         return 1 - evaluator.watch(images) @ wanted
 
     return disagreement
+
+
+def check_words(text: str) -> None:
+    """Say what the program's own critic does not know; InputError where it knows none of the words that mean something."""
+    strange = [word for word in unknown_words(text) if word not in GRAMMAR]
+    if not set(re.findall(r"[^\W_]+", text.lower())) - set(strange) - GRAMMAR:
+        raise InputError(
+            f"the program's own critic knows nothing of {text!r}; ask for a colour or a thing of its world, as in "
+            "'a yellow one', or name another open_clip model with --critic"
+        )
+    if strange:
+        say(f"the program's own critic has never read {', '.join(strange)}: expect nothing of that, or name a --critic")
 
 
 def meant(text: str, kinds: tuple[str, ...]) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nerf3d.commands.evaluate_generator import GeneratorEvaluation, evaluate_generator
-from nerf3d.commands.evaluate_generator import table as table_of_generator
+from nerf3d.commands.evaluate_generator import evaluate_generator
+from nerf3d.commands.generator_figures import GeneratorEvaluation
+from nerf3d.commands.generator_figures import table as table_of_generator
 from nerf3d.commands.judge import Judgement, judge
 from nerf3d.commands.judge import table as table_of_judgement
 from nerf3d.console import say, tracked

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.evaluate_edits import evaluate_edits
-from nerf3d.commands.evaluate_inception import InceptionFigures, inception_figures
+from nerf3d.commands.evaluate_inception import inception_figures
 from nerf3d.commands.evaluate_inversions import evaluate_inversions
 from nerf3d.commands.evaluate_tokens import evaluate_tokens
+from nerf3d.commands.generator_figures import GeneratorEvaluation
 from nerf3d.commands.turntable import circle
-from nerf3d.console import tracked
+from nerf3d.console import say, tracked
 from nerf3d.core import Cameras
 from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.load import load_collection
@@ -39,48 +40,6 @@ SOLID = 0.5
 PAIRS, LARGE = 12, 64
 """Objects whose views are held against each other, and the side of those views."""
 SHEET = 32
-
-
-@dataclass(frozen=True)
-class GeneratorEvaluation:
-    """`distance` is the squared Frechet distance in the space of `features`, `floor` that of real pictures from real ones,
-    `distance_untrained` that of the model before training; `kernel` likewise (KID). `diversity_color` and
-    `diversity_silhouette` are those of drawn objects over the real ones': 1 is right. `probe` is how well a straight line
-    reads the body's colour in codes that an encoder made (R^2). `reprojection` is the mean difference of colours where one
-    view of a drawn object is found again in another, `reprojection_real` the same of true ones. `psnr_input` and
-    `psnr_unseen`, `depth_error` and `pose_error_degrees` are those of held-out objects that were inverted from one picture
-    (see `Inversions`). `edits_right` is the share of drawn
-    objects that were asked for another colour and are taken for it, `edits_outline` how far their silhouettes overlap.
-    `tokens_used` and `completion_lost` are there for models of tokens (see `evaluate_tokens`).
-    """
-
-    step: int
-    features: str
-    objects: int
-    distance: float
-    floor: float
-    distance_untrained: float
-    kernel: float
-    kernel_floor: float
-    precision: float
-    recall: float
-    diversity_color: float
-    diversity_silhouette: float
-    empty: int
-    probe: float | None
-    reprojection: float | None
-    reprojection_share: float
-    reprojection_real: float | None
-    psnr_input: float
-    psnr_unseen: float
-    depth_error: float | None
-    pose_error_degrees: float
-    seconds_per_inversion: float
-    edits_right: float | None
-    edits_outline: float | None
-    tokens_used: float | None
-    completion_lost: float | None
-    inception: InceptionFigures | None
 
 
 def evaluate_generator(run: Path | str, seed: int = 0, inception: Path | str | None = None) -> GeneratorEvaluation:
@@ -143,54 +102,8 @@ def evaluate_generator(run: Path | str, seed: int = 0, inception: Path | str | N
     write_json(model.run.folder / "metrics.json", asdict(result))
     shown = [*real[: SHEET // 2], *on_white(drawn)[:SHEET]]
     write_picture(model.run.media / "drawn.png", contact_sheet([color_picture(p) for p in shown], SHEET // 2))
+    say(f"in {model.run.folder}: metrics.json, and media/drawn.png with real objects above drawn ones")
     return result
-
-
-def table(result: GeneratorEvaluation) -> str:
-    """The evaluation for reading."""
-    again = (
-        "-"
-        if result.reprojection is None
-        else f"{result.reprojection:.3f} where {100 * result.reprojection_share:.0f} % are seen"
-    )
-    depth = "" if result.depth_error is None else f"depth {100 * result.depth_error:.1f} % of the box off; "
-    real = "" if result.reprojection_real is None else f"; true objects {result.reprojection_real:.3f}"
-    rows = [
-        (
-            "distance",
-            f"{result.distance:.4f}; real from real {result.floor:.4f}, untrained {result.distance_untrained:.4f}",
-        ),
-        ("", f"(Frechet, {result.objects} objects, in the features of {result.features})"),
-        ("kernel", f"{result.kernel:.5f}; real from real {result.kernel_floor:.5f}"),
-        ("precision, recall", f"{result.precision:.2f}, {result.recall:.2f}"),
-        (
-            "diversity",
-            f"colour {result.diversity_color:.2f}, silhouette {result.diversity_silhouette:.2f} of the real objects'",
-        ),
-        ("colour in the code", "no encoder" if result.probe is None else f"R^2 {result.probe:.3f} by a straight line"),
-        ("views agree", f"{again}{real}"),
-        (
-            "inversion",
-            f"{result.psnr_input:.2f} dB, {result.psnr_unseen:.2f} dB unseen, {result.seconds_per_inversion:.0f} s each",
-        ),
-        ("", f"{depth}a camera that is not told is found to {result.pose_error_degrees:.0f} degrees (median)"),
-    ]
-    if result.edits_right is not None:
-        rows.append(
-            (
-                "edits by words",
-                f"{100 * result.edits_right:.0f} % right, silhouettes overlap {result.edits_outline:.2f}",
-            )
-        )
-    if result.tokens_used is not None:
-        lost = f"the given half loses {result.completion_lost:.2f} dB where the other is drawn anew"
-        rows.append(("tokens", f"{100 * result.tokens_used:.0f} % of the codebook are used; {lost}"))
-    if result.inception is not None:
-        i = result.inception
-        rows.append(("Inception", f"FID {i.fid:.2f} (real from real {i.floor:.2f}), KID {i.kid:.4f}, IS {i.score:.2f}"))
-    if result.empty:
-        rows.append(("empty", f"{result.empty} of {result.objects} drawn objects show nothing"))
-    return "\n".join(f"{name:20} {value}" for name, value in rows)
 
 
 def on_white_pictures(collection: Collection, which: Int64[Tensor, "n"]) -> Float[Tensor, "n h w 3"]:

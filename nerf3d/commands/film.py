@@ -19,8 +19,8 @@ from nerf3d.runs import open_run
 from nerf3d.scenes import load_scene
 
 CHANNELS = ("rgb", "depth", "normal", "opacity")
-LONGEST = 640
-"""Films are no larger than this on their longer side, unless told otherwise."""
+SHORTEST, LONGEST = 192, 640
+"""Films are no smaller and no larger than this on their longer side, unless told otherwise."""
 MOST = 8192
 """Nor than this, ever: few players show more."""
 
@@ -37,8 +37,8 @@ def film(
     """Film a run along a path: "orbit", "spiral", "inputs" (through the cameras it was made from) or a JSON file.
 
     `out` is an .mp4, with the channels side by side, or a folder for PNGs; None: media/PATH.mp4 in the run. `channels`
-    are among rgb, depth, normal, opacity. `size` is the longer side in pixels (None: as photographed, at most 640).
-    Returns where it was written.
+    are among rgb, depth, normal, opacity. `size` is the longer side in pixels (None: as photographed, from 192 to
+    640). Returns where it was written.
     """
     unknown = [name for name in channels if name not in CHANNELS]
     if unknown or not channels:
@@ -82,7 +82,7 @@ def _cameras(scene: Scene, path: str, frames: int, size: int | None) -> Cameras:
     else:
         raise InputError(f"there is no path {path!r}; choose orbit, spiral, inputs or a .json file with cameras")
     longest = max(cameras.width, cameras.height)
-    scale = (size or min(longest, LONGEST)) / longest
+    scale = (size or min(max(longest, SHORTEST), LONGEST)) / longest
     return cameras.scaled_to(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
 
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nerf3d.commands.sample_generator import read_seeds
+from nerf3d.commands.sample_generator import check_truncation, read_seeds
 from nerf3d.commands.turntable import circle
 from nerf3d.console import say, tracked
 from nerf3d.errors import InputError
@@ -38,10 +38,12 @@ def interpolate(
         raise InputError(f"there is nothing between one object and itself; give two seeds or more, not {seeds!r}")
     if not 1 <= frames <= 10_000:
         raise InputError(f"{frames} frames from one object to the next cannot be; give 1 to 10000")
-    model = load_model(open_run(Path(run)))
-    target = Path(out) if out is not None else model.run.media / "interpolation.mp4"
+    check_truncation(truncation)
+    opened = open_run(Path(run))
+    target = Path(out) if out is not None else opened.media / "interpolation.mp4"
     if target.suffix.lower() != ".mp4":
         raise InputError(f"{target} is no .mp4 file; rename it")
+    model = load_model(opened)
     codes = torch.cat([model.makes.draw(1, torch.Generator().manual_seed(n), truncation, kind) for n in numbers])
     count = frames * len(numbers)
 

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
-from nerf3d.commands.sample_generator import Sampled, keep_object
+from nerf3d.commands.sample_generator import SIZE, Sampled, keep_object
 from nerf3d.console import say
 from nerf3d.core import Cameras
 from nerf3d.data.collections.eg3d import LABELS, camera_of
@@ -79,8 +80,12 @@ def invert_picture(
 def read_object(file: Path, size: int) -> Float[Tensor, "h w 4"]:
     """A picture of one object as colours over black and opacity. Without alpha, white is taken for nothing."""
     if not file.is_file():
-        raise InputError(f"there is no picture {file}; check the path")
-    straight = load_resized([file], size)[0].float() / 255
+        folder = "it is a folder; give one picture in it" if file.is_dir() else "check the path"
+        raise InputError(f"there is no picture {file}; {folder}")
+    try:
+        straight = load_resized([file], size)[0].float() / 255
+    except InputError as error:
+        raise InputError(f"{file} cannot be read as a picture; give a PNG or JPEG that other programs show") from error
     if straight.shape[0] != straight.shape[1]:
         raise InputError(f"{file} is not square; cut out a square with the object in its middle")
     if bool((straight[..., 3] == 1).all()):
@@ -104,13 +109,19 @@ def _known_camera(file: Path, model: Model) -> Cameras | None:
 
 
 def _show(model: Model, made: Sampled, found: Inverted, seen: Tensor, weights: dict[str, Tensor]) -> None:
-    """The picture, the same from the code, and the same tuned."""
-    versions = [{}, weights] if weights else [{}]
-    shown = [on_white(seen)]
-    for each in versions:
+    """The picture, the same from the code, and the same tuned: how like they are, and all of them large."""
+    large = found.camera.scaled_to(SIZE, SIZE)
+    values, shown = [], [enlarged(on_white(seen))]
+    for each in [{}, weights] if weights else [{}]:
         field = field_of(model, Latent(found.code, model.name, "", each))
         with torch.no_grad():
-            shown.append(on_white(picture(field, found.camera, 0, model.makes.sampler)))
+            values.append(psnr(on_white(picture(field, found.camera, 0, model.makes.sampler)), on_white(seen)))
+            shown.append(on_white(picture(field, large, 0, model.makes.sampler)))
     write_picture(made.run.folder / "inversion.png", contact_sheet([color_picture(p) for p in shown], 3))
-    values = [f"{psnr(p, shown[0]):.1f} dB" for p in shown[1:]]
-    say("the picture against what was made of it: " + ", and with tuned weights ".join(values))
+    found_as = ", and with tuned weights ".join(f"{value:.1f} dB" for value in values)
+    say(f"the picture against what was made of it: {found_as}; inversion.png shows them side by side")
+
+
+def enlarged(image: Float[Tensor, "h w 3"]) -> Float[Tensor, "h2 w2 3"]:
+    """With its pixels to be seen, as large as what is shown beside it."""
+    return F.interpolate(image.permute(2, 0, 1)[None], (SIZE, SIZE))[0].permute(1, 2, 0)

@@ -17,6 +17,7 @@ from nerf3d.export.formats import check_format, write_asset
 from nerf3d.export.frame import Frame, Origin, length, put
 from nerf3d.export.fusion import fused_surface
 from nerf3d.export.glb import rotation_to_y
+from nerf3d.export.refine import Refiner
 from nerf3d.export.seen import seen_surface
 from nerf3d.export.surface import Surface, surface_of
 from nerf3d.export.weld import welded
@@ -86,14 +87,22 @@ def mesh(
                 surface = seen_surface(scene.field, part, resolution, show)
             else:
                 surface = surface_of(scene.field, part, resolution, level, show)
+    asset = write_surface(path, surface, scene, step, looks, frame, better)
+    say(f"{summary(asset)}, in {path}")
+    return asset
+
+
+def write_surface(
+    path: Path, surface: Surface, scene: Scene, step: int, looks: Looks, frame: Frame, refiner: Refiner | None = None
+) -> Asset:
+    """Colour a scene's surface, put it where it shall stand, and write it."""
     with bar_of_points("textures") as show:
-        asset, notes = make_asset(surface, scene.field, scene.up, looks, show, better)
+        asset, notes = make_asset(surface, scene.field, scene.up, looks, show, refiner)
     facts = {"made_by": f"nerf3d, step {step}", "level": f"{surface.level:.6g}"}
     asset = put(replace(asset, facts=facts), frame, path.suffix.lower())
     write_asset(path, asset)
     for note in notes:
         say(note)
-    say(f"{summary(asset)}, in {path}")
     return asset
 
 

@@ -3,38 +3,47 @@ and edited.
 """
 
 import re
-import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from nerf3d.commands.mesh import mesh
+from nerf3d.commands.mesh import summary, write_surface
 from nerf3d.commands.turntable import circle, write_turntable
-from nerf3d.console import say
+from nerf3d.console import bar_of_points, say, tracked
 from nerf3d.core import Scene
 from nerf3d.errors import FailedError, InputError
+from nerf3d.export.asset import Asset
+from nerf3d.export.build import Looks
+from nerf3d.export.frame import Frame
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
+from nerf3d.export.seen import seen_surface
+from nerf3d.files import whole_folder
 from nerf3d.render.picture import render_picture
-from nerf3d.runs import Run, RunConfig, begin_run, open_run
-from nerf3d.scenes import Model, load_model, load_scene
+from nerf3d.runs import CONFIG, Run, RunConfig, begin_run, check_new, open_run
+from nerf3d.scenes import Model, field_of, load_model
 from nerf3d.tasks.generate import Latent, Made
 
 MOST = 10_000
 SEED = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
-VIEWS, SIZE = 4, 128
+PREVIEW, VIEWS, SIZE = 8, 4, 128
+"""Sides that an object is shown from: in its own preview, and among the others."""
 SURFACE = 128
 """Cells along the longest side, of the meshes."""
+STANDING = Frame("base", one_tall=True)
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """An object that is on disk: its run, and its mesh where there is anything to make one of."""
+    """An object that is on disk: its run, its mesh where there is anything to make one of, and what it looks like from
+    `PREVIEW` sides.
+    """
 
     run: Run
     asset: Path | None
+    views: list[UInt8[Tensor, "h w 3"]]
 
 
 def sample_generator(
@@ -49,54 +58,76 @@ def sample_generator(
     latent.safetensors, preview.png and, unless `only_pictures`, turntable.mp4 and asset.glb. sheet.png shows all of them.
 
     `truncation` below 1 gives more usual objects that differ less, `kind` one of the captions that the model was told.
-    What is there already from another model is not overwritten. Raises InputError.
+    What is there already from this model is replaced, anything else stays. Raises InputError.
     """
     numbers = read_seeds(seeds)
-    if not 0 < truncation <= 2:
-        raise InputError(f"a truncation of {truncation:g} is not useful; choose a number above 0, at most 2")
+    check_truncation(truncation)
     model = load_model(open_run(Path(run)))
     folder = Path(out) if out is not None else model.run.folder / "samples"
-    made, pictures = [], []
-    for seed in numbers:
+    made: list[Sampled] = []
+    for seed in tracked(numbers, "objects", len(numbers)) if only_pictures else numbers:
+        if not only_pictures and len(numbers) > 1:
+            say(f"object {len(made) + 1} of {len(numbers)}, seed {seed}")
         code = model.makes.draw(1, torch.Generator().manual_seed(seed), truncation, kind)[0]
         how = (
             f"seed {seed}" + (f", {kind}" if kind else "") + (f", truncation {truncation:g}" if truncation != 1 else "")
         )
-        target = folder / f"seed_{seed:04d}"
-        made.append(keep_object(model, Latent(code, model.name, how), target, seed, only_pictures))
-        pictures += looked_at(load_scene(made[-1].run)[0], VIEWS)
-    write_picture(folder / "sheet.png", contact_sheet(pictures, 2 * VIEWS))
+        latent = Latent(code, model.name, how)
+        made.append(keep_object(model, latent, folder / f"seed_{seed:04d}", seed, only_pictures))
+    shown = [view for each in made for view in each.views[:: PREVIEW // VIEWS]]
+    write_picture(folder / "sheet.png", contact_sheet(shown, 2 * VIEWS))
     if not only_pictures and all(each.asset is None for each in made):
         raise FailedError(
             f"none of {len(made)} objects has a surface ({folder / 'sheet.png'}); train the model for longer"
         )
     one = made[0].run.folder
-    say(f"{len(made)} objects, and sheet.png with all of them, are in {folder}")
+    count = f"{len(made)} objects" if len(made) > 1 else "one object"
+    say(f"{count}, and sheet.png with {'all of them' if len(made) > 1 else 'it'}, in {folder}")
     say(f"next: nerf3d render {one}    nerf3d export {one} --out one.glb --texture 512")
     return made
 
 
 def keep_object(model: Model, latent: Latent, target: Path, seed: int, only_pictures: bool = False) -> Sampled:
-    """Write an object's run, in the place of one that this command left there before."""
-    _make_room(target)
-    run = begin_run(target, RunConfig(str(model.run.folder.resolve()), seed, Made(latent.how)), latent)
-    scene, _ = load_scene(run)
-    write_picture(run.folder / "preview.png", contact_sheet(looked_at(scene, 8), 4))
-    if only_pictures:
-        return Sampled(run, None)
+    """Write an object's run, whole or not at all, in the place of another of this model's objects if there is one."""
+    source = str(model.run.folder.resolve())
+    replaced = _check_room(target, source)
+    asset = None
+    with whole_folder(target, over=True) as work:
+        run = begin_run(work, RunConfig(source, seed, Made(latent.how)), latent)
+        scene = model.scene(field_of(model, latent))
+        views = looked_at(scene, PREVIEW)
+        write_picture(work / "preview.png", contact_sheet(views, PREVIEW // 2))
+        if not only_pictures:
+            asset = _mesh(model, scene, work / "asset.glb", target)
+        if asset is not None:
+            write_turntable(work / "turntable.mp4", scene, asset, SIZE)
+    if replaced:
+        say(f"{target} is in the place of another object of this model, which was there")
+    return Sampled(replace(run, folder=target), None if asset is None else target / "asset.glb", views)
+
+
+def _mesh(model: Model, scene: Scene, file: Path, target: Path) -> Asset | None:
     try:
-        asset = mesh(run.folder, run.folder / "asset.glb", SURFACE, faces=0, texture=0)
+        with bar_of_points("surface") as show:
+            surface = seen_surface(scene.field, scene.box, SURFACE, show)
+        asset = write_surface(file, surface, scene, model.step, Looks(faces=None, texture=0), STANDING)
     except InputError as empty:
         say(f"{target}: no mesh ({empty})")
-        return Sampled(run, None)
-    write_turntable(run.folder / "turntable.mp4", scene, asset, SIZE)
-    return Sampled(run, run.folder / "asset.glb")
+        return None
+    say(f"{summary(asset)}, in {target / file.name}")
+    return asset
 
 
 def looked_at(scene: Scene, views: int, size: int = SIZE) -> list[UInt8[Tensor, "h w 3"]]:
     """An object from so many sides, around it at the height that its collection was mostly seen from."""
     cameras = circle(scene, views, size)
     return [color_picture(render_picture(scene, cameras, i).color) for i in range(views)]
+
+
+def check_truncation(truncation: float) -> None:
+    """InputError for what makes nothing."""
+    if not 0 < truncation <= 2:
+        raise InputError(f"a truncation of {truncation:g} is not useful; choose a number above 0, at most 2")
 
 
 def read_seeds(text: str) -> list[int]:
@@ -111,15 +142,20 @@ def read_seeds(text: str) -> list[int]:
         if match is None:
             raise InputError(f"{text!r} names no seeds; give whole numbers like 3, 1,2,3 or 0-15")
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first >= MOST or len(found) + last - first >= MOST:
-            raise InputError(f"{text!r} names no seeds, or more than {MOST}; give whole numbers like 3, 1,2,3 or 0-15")
+        if last < first:
+            raise InputError(f"the seeds {part.strip()} end before they begin; give them as {last}-{first}")
+        if len(found) + last - first >= MOST:
+            raise InputError(f"{text!r} are more than {MOST:,} seeds; draw them in parts")
         found += range(first, last + 1)
     return list(dict.fromkeys(found))
 
 
-def _make_room(target: Path) -> None:
-    """Remove a generated object that is there; anything else stays, and is an InputError."""
-    if not target.exists():
-        return
-    if (target / "config.yaml").is_file() and isinstance(open_run(target).config.recipe, Made):
-        shutil.rmtree(target)
+def _check_room(target: Path, source: str) -> bool:
+    """Whether there is an object of this model, which may be replaced; InputError where there is anything else."""
+    if (target / CONFIG).is_file():
+        there = open_run(target).config
+        ours = there.source == source or Path(source) in target.resolve().parents  # which may have been moved since
+        if isinstance(there.recipe, Made) and ours:
+            return True
+    check_new(target)
+    return False

@@ -128,10 +128,10 @@ def _trained(
     return _train(begun or begin_run(target, config), task, checkpoint_every, device, started)
 
 
-def check_prompt(prompt: str) -> None:
+def check_prompt(prompt: str, example: str = "nerf3d text 'a blue mushroom'") -> None:
     """InputError for prompts that no teacher can make sense of."""
     if not prompt.strip():
-        raise InputError("the prompt is empty; say what to make, as in: nerf3d text 'a blue mushroom'")
+        raise InputError(f"the prompt is empty; say what to make, as in: {example}")
     words = len(prompt.split())
     if words > MOST_WORDS or len(prompt) > 20 * MOST_WORDS:
         raise InputError(f"a prompt of {words} words is longer than any teacher reads; say it in {MOST_WORDS} or fewer")

@@ -78,11 +78,10 @@ class LatentFlow(nn.Module):
         rng: torch.Generator,
         condition: Float[Tensor, "b k"] | None = None,
         scale: float = 1.0,
-        truncation: float = 1.0,
         steps: int = STEPS,
     ) -> Float[Tensor, "b c"]:
-        """So many codes, by Heun's method. `truncation` below 1 begins nearer to the middle: more usual, less different."""
-        x = truncation * torch.randn(count, self.code, generator=rng, device=rng.device).to(self.mean)
+        """So many codes, by Heun's method."""
+        x = torch.randn(count, self.code, generator=rng, device=rng.device).to(self.mean)
         times = torch.linspace(1, 0, steps + 1).tolist()
         for s, after in zip(times, times[1:]):
             u = self._guided(x, s, condition, scale)

@@ -244,6 +244,7 @@ def _eval(arguments: argparse.Namespace) -> None:
     from nerf3d.allocator import keep_pages
 
     keep_pages()
-    from nerf3d.commands.evaluate_generator import evaluate_generator, table
+    from nerf3d.commands.evaluate_generator import evaluate_generator
+    from nerf3d.commands.generator_figures import table
 
     print(table(evaluate_generator(arguments.model, inception=arguments.inception)))

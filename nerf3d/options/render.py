@@ -22,7 +22,7 @@ def add_render(commands) -> None:  # type: ignore[no-untyped-def]
     parser.add_argument("--frames", metavar="N", type=positive, default=90, help="(90)")
     parser.add_argument("--fps", type=float, default=30.0, help="frames per second (30)")
     parser.add_argument(
-        "--size", metavar="PIXELS", type=positive, help="the longer side (as photographed, at most 640)"
+        "--size", metavar="PIXELS", type=positive, help="the longer side (as photographed, from 192 to 640)"
     )
 
 

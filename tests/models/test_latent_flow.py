@@ -54,8 +54,6 @@ def test_it_learns_two_heaps_and_which_is_which() -> None:
     assert float((free - near).square().mean().sqrt()) < 0.6
     second = flow.sample(50, rng(3), torch.tensor([[0.0, 1.0]]).expand(50, 2))
     assert float((second[:, 0] < 0).float().mean()) > 0.95
-    usual = flow.sample(200, rng(3), torch.tensor([[0.0, 1.0]]).expand(200, 2), truncation=0.1)
-    assert float(usual.std(0).sum()) < 0.5 * float(second.std(0).sum())
 
 
 def test_conditions_of_another_width_are_refused() -> None:

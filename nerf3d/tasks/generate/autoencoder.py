@@ -23,6 +23,8 @@ from nerf3d.tasks.generate.recipe import DiffAE, halved
 
 ENCODED = 256
 """Pictures that are encoded at once."""
+USUAL = 256
+"""Codes that say what is usual of a kind."""
 
 
 class Objects(nn.Module):
@@ -43,7 +45,17 @@ class Objects(nn.Module):
         self, count: int, rng: torch.Generator, truncation: float = 1.0, kind: str | None = None
     ) -> Float[Tensor, "n code"]:
         condition = None if kind is None else one_kind(self.kinds, kind, count)
-        return self.flow.sample(count, rng, condition, truncation=truncation)
+        codes = self.flow.sample(count, rng, condition)
+        if truncation == 1:
+            return codes
+        # What is drawn is moved, not the noise that it is drawn from: a flow makes distinct codes of weak noise too.
+        usual = self.flow.mean if kind is None else self._usual(kind)
+        return usual + truncation * (codes - usual)
+
+    def _usual(self, kind: str) -> Float[Tensor, "code"]:
+        """The mean of one kind's codes, the same for whatever is drawn."""
+        some = self.flow.sample(USUAL, torch.Generator().manual_seed(0), one_kind(self.kinds, kind, USUAL))
+        return some.mean(0)
 
     def fields(self, codes: Float[Tensor, "n code"]) -> list[TriPlane]:
         return self.autoencoder.fields(codes)

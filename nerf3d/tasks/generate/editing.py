@@ -21,6 +21,7 @@ from nerf3d.tasks.generate.maker import Maker
 
 Disagreement = Callable[[Float[Tensor, "v h w 3"]], Float[Tensor, "v"]]
 """How little each picture agrees with what is wanted: 0 is perfect."""
+Show = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,12 @@ def edit(
     rng: torch.Generator,
     shared: bool = False,
     push: Push = Push(),
+    show: Show = lambda done, needed: None,
 ) -> Float[Tensor, "n *code"]:
-    """What has to be added to each code; the same for all of them if it is `shared`. Views are drawn from `cameras`."""
+    """What has to be added to each code; the same for all of them if it is `shared`. Views are drawn from `cameras`.
+
+    `show` is told how many of how many steps are done.
+    """
     spread = spread_of(maker, rng)
     start = codes.detach()
     change = torch.zeros_like(start[:1] if shared else start, requires_grad=True)
@@ -66,4 +71,5 @@ def edit(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        show(step + 1, push.steps)
     return (spread * change).detach().expand_as(start)
