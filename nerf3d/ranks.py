@@ -9,7 +9,8 @@ lost, memory that does not suffice) is asked of all ranks at once, so that no ra
 noticed within `PATIENCE`.
 
 Buffers are not averaged: an occupancy grid is each rank's own, and the leader's is kept. What all have to agree on (a
-codebook) a task names (`core.Tracking`), and after every step all have the leader's.
+codebook) a task names (`core.Tracking`), and after every step all have the leader's; of tables of which each rank moved
+other rows (`core.Tabular`), all have all.
 """
 
 import os
@@ -21,6 +22,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from jaxtyping import Int64
 from torch import Tensor, nn
 
 from nerf3d.errors import FailedError, InputError
@@ -114,6 +116,26 @@ class Ranks:
             sent = tensor.data.to(self.device)  # some buffers stay on the CPU, and NCCL knows GPUs only
             self._asked(lambda sent=sent: dist.broadcast(sent, 0))  # type: ignore[misc]
             tensor.data.copy_(sent)
+
+    def exchange(self, rows: Int64[Tensor, "k"], tables: Sequence[Tensor]) -> None:
+        """For all what each rank has in its own `rows` of tables, in place; of a row that several name, the first one's."""
+        if self.count == 1:
+            return
+        counts = [0.0] * self.count
+        counts[rank()] = float(len(rows))
+        for source, count in enumerate(map(int, self._of_all(counts))):
+            if not count:
+                continue
+            at = self._from(source, rows, (count,)).to(rows.device)
+            for table in tables:
+                table[at] = self._from(source, table[at], (count, *table.shape[1:])).to(table)
+
+    def _from(self, source: int, here: Tensor, shape: Sequence[int]) -> Tensor:
+        """A tensor of another rank, or the one that is here if this is that rank."""
+        empty = torch.empty(shape, dtype=here.dtype, device=self.device)
+        sent = here.to(self.device).contiguous() if rank() == source else empty
+        self._asked(lambda: dist.broadcast(sent, source))
+        return sent
 
     def _of_all(self, numbers: Sequence[float], how: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> list[float]:
         found: list[float] = self._reduced(torch.tensor(numbers, dtype=torch.float64, device=self.device), how).tolist()

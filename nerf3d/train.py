@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nerf3d.core import Group, Task, Tracking, Update
+from nerf3d.core import Group, Tabular, Task, Tracking, Update
 from nerf3d.core.schedules import Schedule
 from nerf3d.errors import InputError
 from nerf3d.precision import Mixed, Precision
@@ -152,13 +152,21 @@ def train(
                 state.step += 1
             else:
                 state.rng.set_state(stream)
+            _agree(task, ranks)
             raise OutOfMemory(f"step {at} is more than the GPU's memory holds")
-        if isinstance(task, Tracking):
-            ranks.share(task.tracked())
+        _agree(task, ranks)
         state.step += 1
         state.seconds = ranks.leaders(time.perf_counter() - clock)
         done = budget.progress(state.step, state.seconds)
         yield Report(state.step, state.seconds, done, step.losses, step.figures, step.rate)
+
+
+def _agree(task: Task, ranks: Ranks) -> None:
+    """What the step changed beside parameters, for all ranks alike."""
+    if isinstance(task, Tracking):
+        ranks.share(task.tracked())
+    if isinstance(task, Tabular):
+        ranks.exchange(*task.moved())
 
 
 @dataclass

@@ -69,18 +69,18 @@ def full() -> None:
 
 
 def learn(command: list[str]) -> int:
-    """Says in the end how large all numbers are that the run keeps, but for those of an occupancy grid. A prompt's soon
-    count as fog.
+    """Says in the end how large all numbers are that the run keeps, but for those of an occupancy grid and of a rank's own
+    pace. A prompt's soon count as fog.
     """
     from test_text import WantsABall
 
     from nerf3d import cli
-    from nerf3d.commands import fit_generator, text
+    from nerf3d.commands import fit_avatar, fit_generator, text
     from nerf3d.tasks.text import collapse
 
     collapse.MOST = 0.01
     text.guidance_of = lambda *_: WantsABall()  # type: ignore[assignment]
-    text.run_training = fit_generator.run_training = watched
+    text.run_training = fit_generator.run_training = fit_avatar.run_training = watched
     return cli.main(command)
 
 
@@ -89,7 +89,9 @@ def watched(run: Run, task: Task, kept: Mapping[str, nn.Module], *others) -> Pro
         return run_training(run, task, kept, *others)
     finally:
         state = {name: t for module in kept.values() for name, t in module.state_dict().items()}
-        print(sum(float(t.double().abs().sum()) for name, t in state.items() if "sampler" not in name))
+        print(
+            sum(float(t.double().abs().sum()) for name, t in state.items() if "sampler" not in name and name != "share")
+        )
 
 
 if __name__ == "__main__":

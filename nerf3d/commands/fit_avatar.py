@@ -23,7 +23,6 @@ from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.metrics.pictures import psnr
 from nerf3d.models.head import HeadConfig
 from nerf3d.models.sound_encoder import neighbours
-from nerf3d.ranks import check_alone
 from nerf3d.runs import PORTRAIT, Run, RunConfig, begin_run, change_recipe, check_new
 from nerf3d.tasks.avatar import Avatar, AvatarTask
 from nerf3d.tasks.avatar.sanity import check_recipe
@@ -59,7 +58,6 @@ def fit_avatar(
     Raises InputError for input that cannot be used, a film without sound among it, and Interrupted after Ctrl-C.
     """
     started = time.perf_counter() if started is None else started
-    check_alone("the fit of a talking head")
     chip = chosen_device(device)
     check_numbers(seed, checkpoint_every)
     portrait = _checked(read_portrait(data))

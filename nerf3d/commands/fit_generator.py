@@ -20,9 +20,9 @@ from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.load import load_collection
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
-from nerf3d.ranks import check_alone, leads
+from nerf3d.ranks import leads
 from nerf3d.runs import COLLECTION, Run, RunConfig, begin_run, change_recipe, check_new
-from nerf3d.tasks.generate import Generate, GenerateTask, Maker, SSDNeRF
+from nerf3d.tasks.generate import Generate, GenerateTask, Maker
 from nerf3d.tasks.generate.build import resolution_of, task_of
 from nerf3d.tasks.generate.looks import on_white, picture, premultiplied
 from nerf3d.tasks.generate.sanity import check_recipe
@@ -148,8 +148,6 @@ def _check_same(run: Run, learnt: Collection, folder: Path) -> None:
 
 def _task(config: RunConfig, learnt: Collection, about: About, device: torch.device) -> GenerateTask:
     assert isinstance(config.recipe, Generate)
-    if isinstance(config.recipe, SSDNeRF):  # every object's planes move without the loop's gradients
-        check_alone("a run by this recipe")
     task = task_of(config.recipe, learnt, about.box, torch.Generator().manual_seed(config.seed))
     assert isinstance(task, nn.Module)
     with room_for("the pictures", device):

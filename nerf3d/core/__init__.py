@@ -17,6 +17,7 @@ from nerf3d.core.protocols import Guidance as Guidance
 from nerf3d.core.protocols import Halving as Halving
 from nerf3d.core.protocols import Sampler as Sampler
 from nerf3d.core.protocols import Scene as Scene
+from nerf3d.core.protocols import Tabular as Tabular
 from nerf3d.core.protocols import Task as Task
 from nerf3d.core.protocols import Tracking as Tracking
 from nerf3d.core.protocols import Update as Update

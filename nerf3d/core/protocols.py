@@ -1,11 +1,11 @@
 """The interfaces between the rooms. Concrete classes satisfy them by shape; nobody inherits."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core.cameras import Cameras
@@ -85,6 +85,17 @@ class Tracking(Protocol):
 
     def tracked(self) -> Iterable[Tensor]:
         """All of it, so that several processes that train together can take it from the one that leads."""
+        ...
+
+
+@runtime_checkable
+class Tabular(Protocol):
+    """A task whose steps move a few rows of large tables by themselves, without the training loop's gradients."""
+
+    def moved(self) -> tuple[Int64[Tensor, "k"], Sequence[Tensor]]:
+        """Which rows the last step moved, and the tables, so that several processes that train together can exchange
+        them.
+        """
         ...
 
 

@@ -15,6 +15,8 @@ from typing import IO
 from nerf3d.errors import InputError
 
 DURATION = re.compile(r"^ *Duration: (\d+):(\d+):(\d+(?:\.\d+)?)", re.MULTILINE)
+SPEAKER = re.compile(r"^\[[^\]]*\] *")
+"""Which part of the program speaks: "[out#0/image2pipe @ 0x55d1] "."""
 RATE = re.compile(r"([\d.]+) fps")
 
 
@@ -94,4 +96,4 @@ def last_line(log: IO[bytes]) -> str:
     """What the program said last, for a person to read."""
     log.seek(0)
     lines = log.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].strip() if lines else "nothing"
+    return SPEAKER.sub("", lines[-1].strip()) if lines else "nothing"

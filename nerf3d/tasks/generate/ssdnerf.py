@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
@@ -79,6 +79,7 @@ class SSDNeRFTask(nn.Module):
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
         self.codes = recipe.planes.build(collection.scenes)
         self.helpers = nn.ModuleDict({"codes": self.codes})
+        self.last: list[int] = []
 
     def players(self) -> dict[str, list[Group]]:
         return {
@@ -91,10 +92,12 @@ class SSDNeRFTask(nn.Module):
         by what the two backward passes leave in them, once both are done.
         """
         recipe = self.recipe
+        self.last = []
         if progress >= recipe.settled and (seen := self.codes.seen()):
             yield self._lesson(seen, rng)
             return
         scenes = list(dict.fromkeys(self.gallery.objects(recipe.looks.objects, here(rng))))
+        self.last = scenes
         self.codes.begin(scenes, self.maker.diffusion.mean)
         raw = self.codes.raw_of(scenes)
         losses = self._rendering(raw, scenes, rng)
@@ -112,6 +115,12 @@ class SSDNeRFTask(nn.Module):
             raw = self.codes.raw_of(scenes)
             (slope,) = torch.autograd.grad(torch.stack(list(self._rendering(raw, scenes, rng).values())).sum(), raw)
             self.codes.step(scenes, slope + weight * again.grad, rate)
+
+    def tracked(self) -> Iterator[Tensor]:
+        return self.maker.diffusion.buffers()
+
+    def moved(self) -> tuple[Int64[Tensor, "k"], Sequence[Tensor]]:
+        return torch.tensor(self.last, dtype=torch.int64), list(self.codes.buffers())
 
     def budget(self) -> str:
         return f"looks.objects={self.recipe.looks.objects} and batch={self.recipe.batch}"
