@@ -14,7 +14,7 @@ from nerf3d.commands.fit import Smooth
 from nerf3d.commands.memory import fit_into, steps
 from nerf3d.config import find_recipe, from_plain, load_yaml, override
 from nerf3d.core import Group, Halving, Update, Weighed
-from nerf3d.core.memory import kept_bytes, samples_bytes
+from nerf3d.core.memory import kept_bytes, learning_bytes, samples_bytes
 from nerf3d.core.schedules import Constant
 from nerf3d.data.collections.hull import tight_box
 from nerf3d.data.collections.world import render_collection
@@ -198,6 +198,23 @@ def test_collections_look_at_half(preset: str, before: str, after: str) -> None:
         pass
     assert all(float(setting.split("=")[1]) >= 1 for setting in task.budget().split(" and "))
     assert [update.player for update in task.step(0, 0.0, rng())]
+
+
+@pytest.mark.parametrize("preset", ["diffae", "vqar", "ssdnerf", "eg3d", "pigan", "graf"])
+def test_what_collections_take_is_about_what_autograd_keeps(preset: str) -> None:
+    recipe: Generate = from_plain(Generate, load_yaml(find_recipe(preset, "gen")), preset)
+    cars = render_collection("cars", 8, 3, 32)
+    task = task_of(recipe, cars, tight_box(cars), rng())
+    assert isinstance(task, Weighed)
+    before = [p.clone() for p in task.state_dict().values()]  # type: ignore[attr-defined]
+    needed = task.step_bytes()
+    assert all(torch.equal(a, b) for a, b in zip(before, task.state_dict().values()))  # type: ignore[attr-defined]
+    learnt = learning_bytes(task.parameters())  # type: ignore[attr-defined]
+    at = 0.0 if preset in ("diffae", "vqar", "ssdnerf") else 0.99  # the largest pictures come last
+    kept = kept_bytes(lambda: torch.stack(list(next(task.step(0, at, rng())).losses.values())).sum())
+    assert kept < needed - learnt < 6 * kept
+    assert task.halve()
+    assert task.step_bytes() < needed
 
 
 def test_prompts_have_half_the_views() -> None:

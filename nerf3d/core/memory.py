@@ -26,17 +26,18 @@ def kept_bytes(compute: Callable[[], Tensor]) -> int:
     >>> kept_bytes(lambda: x.exp().sum())
     400
     """
-    kept: dict[int, Tensor] = {}
+    kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
         if not (tensor.is_leaf and tensor.requires_grad):
-            kept[tensor.untyped_storage().data_ptr()] = tensor  # views of one memory count once
-        return tensor
+            kept[storage.data_ptr()] = storage.nbytes()  # views of one memory count once
+        return tensor.detach()  # a tensor with its past would keep itself, and its memory, for ever
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = compute()
     assert result.requires_grad
-    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    return sum(kept.values())
 
 
 def samples_bytes(field: Field, box: Box, samples: int) -> float:
@@ -53,6 +54,12 @@ def samples_bytes(field: Field, box: Box, samples: int) -> float:
     few, many = (kept_bytes(partial(asked, count)) for count in PROBED)
     each = (many - few) / (PROBED[1] - PROBED[0])
     return BACKWARD * (max(few - each * PROBED[0], 0.0) + samples * (each + BESIDE))
+
+
+def made_bytes(make: Callable[[], Field], box: Box) -> float:
+    """What the making of a field takes in a step, by the same rule, apart from what it is asked."""
+    middle = box.center[None]
+    return float(BACKWARD * kept_bytes(lambda: make().density(middle).sum()))
 
 
 def learning_bytes(parameters: Iterable[nn.Parameter]) -> int:

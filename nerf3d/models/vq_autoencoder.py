@@ -99,7 +99,7 @@ class VQAutoencoder(nn.Module):
 
     def learn(self, pictures: Float[Tensor, "n h w 4"], progress: float, rng: torch.Generator) -> Quantised:
         """Latents and tokens of pictures, while the codebook and the usual answers follow them."""
-        said = self._said(pictures)
+        said = self.said(pictures)
         with torch.no_grad():
             began = bool(self.usual.any())
             self.usual.copy_(self.usual.lerp(said.mean(0), 1 - KEEP_USUAL) if began else said.mean(0))
@@ -108,7 +108,7 @@ class VQAutoencoder(nn.Module):
 
     def tokens(self, pictures: Float[Tensor, "n h w 4"]) -> Int64[Tensor, "n tokens"]:
         """What the encoder reads in pictures, as entries of the codebook."""
-        return self.nearest(self._said(pictures))
+        return self.nearest(self.said(pictures))
 
     def latents(self, tokens: Int64[Tensor, "n tokens"]) -> Float[Tensor, "n tokens d"]:
         """The vectors that tokens stand for in their cells."""
@@ -118,8 +118,11 @@ class VQAutoencoder(nn.Module):
         """The tokens whose vectors are the nearest to these; to those of tokens, the tokens."""
         return self.codebook.tokens(latents - self.usual)
 
-    def _said(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
-        """In single precision: running means follow it, and entries are told apart by small differences."""
+    def said(self, pictures: Float[Tensor, "n h w 4"]) -> Float[Tensor, "n tokens d"]:
+        """What the encoder reads, before it is exchanged for entries of the codebook.
+
+        In single precision: running means follow it, and entries are told apart by small differences.
+        """
         return self.encoder(pictures).float().unflatten(1, (self.config.tokens, -1))
 
     def field(self, latents: Float[Tensor, "tokens d"]) -> TriPlane:

@@ -27,6 +27,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from nerf3d.core import Box, Cameras, Field, Group, Update
+from nerf3d.core.memory import BACKWARD, kept_bytes, learning_bytes, made_bytes, samples_bytes
 from nerf3d.core.schedules import Constant, Schedule
 from nerf3d.data.collections.collection import Collection
 from nerf3d.data.collections.eg3d import to_numbers
@@ -156,6 +157,25 @@ class AdversarialTask(nn.Module):
             return False
         self.recipe = replace(self.recipe, batch=self.recipe.batch // 2)
         return True
+
+    def step_bytes(self) -> float:
+        """Of the largest pictures of the run, by one that is made and one that is judged, which is done three times."""
+        device, recipe, generator = self.poses.device, self.recipe, self.maker.generator
+        rng, first = torch.Generator(device).manual_seed(0), torch.zeros(1, dtype=torch.int64, device=device)
+        grid, box = self.sight.grids(1.0, 1, rng), self.maker.region.space
+        assert isinstance(box, Box)
+        codes = generator.codes(torch.zeros(1, generator.z, device=device), self.told(first, 1.0, rng)).detach()
+        samples = grid[..., 0].numel() * (recipe.samples + recipe.fine)
+        each = made_bytes(lambda: generator.fields(codes, rng)[0], box)
+        each += samples_bytes(generator.fields(codes, rng)[0], box, samples)
+        real = self.sight.real(shown(self.collection.pictures[:1].to(device), recipe.background), grid)
+        self.critic.eval()  # its spectral norms are estimated while it learns
+        each += 3 * BACKWARD * kept_bytes(lambda: self._score(real, first, 0.0, rng).sum())
+        self.critic.train()
+        if isinstance(recipe, EG3D) and (upsampler := upsampler_of(generator)) is not None:
+            raw = torch.zeros(*grid.shape[:3], recipe.generator.color_channels, device=device)
+            each += BACKWARD * kept_bytes(lambda: upsampler(raw, codes[:, -1]).sum())
+        return recipe.batch * each + learning_bytes(self.parameters())
 
     def told(self, at: Int64[Tensor, "b"], progress: float, rng: torch.Generator) -> Float[Tensor, "b n"] | None:
         """What the generator is told of the cameras that will see its objects, some of another one's of the batch, and of

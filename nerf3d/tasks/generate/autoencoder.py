@@ -13,12 +13,13 @@ from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
 from nerf3d.core.chance import here
+from nerf3d.core.memory import learning_bytes
 from nerf3d.data.collections.collection import Collection
 from nerf3d.fields.triplane import TriPlane
 from nerf3d.models.latent_flow import LatentFlow
 from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
-from nerf3d.tasks.generate.looks import Gallery, difference
+from nerf3d.tasks.generate.looks import Gallery, difference, looks_bytes
 from nerf3d.tasks.generate.recipe import DiffAE, halved
 
 ENCODED = 256
@@ -72,7 +73,7 @@ class AutoencoderTask(nn.Module):
 
     def __init__(self, recipe: DiffAE, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.box = recipe, box
         self.gallery = Gallery(collection)
         self.maker = Objects(recipe, box, collection.kinds, rng)
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
@@ -106,6 +107,13 @@ class AutoencoderTask(nn.Module):
         if looks is not None:
             self.recipe = replace(self.recipe, looks=looks)
         return looks is not None
+
+    def step_bytes(self) -> float:
+        """Of the first part of the run; the flow's lessons are small."""
+        model, one = self.maker.autoencoder, self.gallery.pictures(torch.zeros(1, dtype=torch.int64))
+        picture = one.to(self.codes.device)
+        seen = looks_bytes(lambda: model.fields(model.encoder(picture))[0], self.box, self.recipe.looks)
+        return seen + learning_bytes(self.maker.parameters())
 
     def _reconstruct(self, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder

@@ -1,14 +1,15 @@
 """Looking at objects of a collection: some rays through some of its pictures, and whole pictures of a field."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from nerf3d.core import Cameras, Field, Rays, Sampler
+from nerf3d.core import Box, Cameras, Field, Rays, Sampler
 from nerf3d.core.chance import here
+from nerf3d.core.memory import made_bytes, samples_bytes
 from nerf3d.data.collections.collection import Collection
 from nerf3d.render.render import render
 from nerf3d.tasks.generate.recipe import Looks
@@ -87,6 +88,13 @@ def picture(
     """What one camera sees of a field: colours over black and opacity. Gradients flow into the field."""
     out = render(field, cameras.rays(index), sampler, rng=rng)
     return torch.cat([out.color, out.opacity[:, None]], 1).reshape(cameras.height, cameras.width, 4)
+
+
+def looks_bytes(make: Callable[[], Field], box: Box, looks: Looks) -> float:
+    """What a step takes that looks at so many objects, by what one of them takes to be made and to be seen."""
+    with torch.no_grad():
+        field = make()
+    return looks.objects * (made_bytes(make, box) + samples_bytes(field, box, looks.rays * looks.samples))
 
 
 def difference(

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
 from nerf3d.core.chance import here
+from nerf3d.core.memory import BACKWARD, kept_bytes, learning_bytes
 from nerf3d.data.collections.collection import Collection
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane, TriPlaneDecoder
@@ -29,7 +30,7 @@ from nerf3d.models.plane_codes import bounded
 from nerf3d.models.plane_diffusion import PlaneDiffusion
 from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
-from nerf3d.tasks.generate.looks import Gallery, difference
+from nerf3d.tasks.generate.looks import Gallery, difference, looks_bytes
 from nerf3d.tasks.generate.recipe import SSDNeRF, halved
 
 
@@ -73,7 +74,7 @@ class SSDNeRFTask(nn.Module):
 
     def __init__(self, recipe: SSDNeRF, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.box = recipe, box
         self.gallery = Gallery(collection)
         self.maker = PlaneObjects(recipe, box, collection.kinds, rng)
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
@@ -130,6 +131,17 @@ class SSDNeRFTask(nn.Module):
         if looks is not None:
             self.recipe = replace(self.recipe, looks=looks, batch=max(self.recipe.batch // 2, 1))
         return looks is not None
+
+    def step_bytes(self) -> float:
+        """Of looking at objects and of the denoiser's lessons, of which one comes after the other."""
+        some = self.codes([0])
+        planes = some.requires_grad_()
+        looks = looks_bytes(lambda: self.maker.decoder(planes[0]), self.box, self.recipe.looks)
+        rng = torch.Generator(some.device).manual_seed(0)
+        lesson = BACKWARD * kept_bytes(
+            lambda: self.maker.diffusion.loss(some.detach(), told(self.kind[[0]], self.maker.kinds), rng)
+        )
+        return max(looks, float(self.recipe.batch * lesson)) + learning_bytes(self.maker.parameters())
 
     def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
         return losses_of(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from nerf3d.core import Box, Group, Update
 from nerf3d.core.chance import here
+from nerf3d.core.memory import learning_bytes
 from nerf3d.data.collections.collection import Collection
 from nerf3d.errors import InputError
 from nerf3d.fields.triplane import TriPlane
@@ -22,7 +23,7 @@ from nerf3d.models.codebook import perplexity, shares
 from nerf3d.render.stratified import Stratified
 from nerf3d.tasks.generate.completion import settle
 from nerf3d.tasks.generate.kinds import kind_numbers, one_kind, told
-from nerf3d.tasks.generate.looks import Gallery, difference
+from nerf3d.tasks.generate.looks import Gallery, difference, looks_bytes
 from nerf3d.tasks.generate.recipe import VQAR, halved
 
 ENCODED = 256
@@ -105,7 +106,7 @@ class TokenTask(nn.Module):
 
     def __init__(self, recipe: VQAR, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe = recipe
+        self.recipe, self.box = recipe, box
         self.gallery = Gallery(collection)
         self.maker = TokenObjects(recipe, box, collection.kinds, rng)
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
@@ -144,6 +145,13 @@ class TokenTask(nn.Module):
         if looks is not None:
             self.recipe = replace(self.recipe, looks=looks, batch=max(self.recipe.batch // 2, 1))
         return looks is not None
+
+    def step_bytes(self) -> float:
+        """Of the first part of the run; the transformer's lessons are small."""
+        model, one = self.maker.autoencoder, self.gallery.pictures(torch.zeros(1, dtype=torch.int64))
+        picture = one.to(self.tokens.device)
+        seen = looks_bytes(lambda: model.fields(model.said(picture))[0], self.box, self.recipe.looks)
+        return seen + learning_bytes(self.maker.parameters())
 
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:
         looks, model = self.recipe.looks, self.maker.autoencoder
