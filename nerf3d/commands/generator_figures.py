@@ -83,8 +83,8 @@ def table(result: GeneratorEvaluation) -> str:
         rows.append(("FID floor", number(scores.floor), "two halves of the collection from each other"))
         rows.append(("KID", number(scores.kid), "the kernel distance there"))
         rows.append(("IS", number(scores.score), "Inception's score; more is better"))
-    width = max(len(name) for name, _, _ in rows)
-    lines = [f"{name:<{width}}  {value:>8}  {words}" for name, value, words in rows]
+    names, numbers = (max(len(row[column]) for row in rows) for column in (0, 1))
+    lines = [f"{name:<{names}}  {value:>{numbers}}  {words}" for name, value, words in rows]
     lines.append(f"Distances, kernels, precision and recall: in the space of {result.features}.")
     missing = [name for name, value in found.items() if value is None]
     if missing:

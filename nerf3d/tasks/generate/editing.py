@@ -5,6 +5,10 @@
 (equation 1, with the silhouette in the place of the face's identity, and random views of a field in the place of one
 picture). The change is measured in the codes' own spread. A change that is shared by several objects is a direction that
 holds for all of them (the paper's section 5, found by optimisation).
+
+Not the paper's: the change begins on the way to one of some drawn objects that agree with the text, whichever place there
+has the smallest loss. From the object itself a blue car found no way to red, nor to yellow; of 22 cars 19 took the colour
+that they were asked for, and with a head start all 22 did.
 """
 
 from collections.abc import Callable
@@ -14,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from nerf3d.core import Cameras
+from nerf3d.core import Cameras, Field
 from nerf3d.tasks.generate.inversion import spread_of
 from nerf3d.tasks.generate.looks import on_white, picture
 from nerf3d.tasks.generate.maker import Maker
@@ -22,6 +26,10 @@ from nerf3d.tasks.generate.maker import Maker
 Disagreement = Callable[[Float[Tensor, "v h w 3"]], Float[Tensor, "v"]]
 """How little each picture agrees with what is wanted: 0 is perfect."""
 Show = Callable[[int, int], None]
+LOOKED_FROM = 4
+"""Sides from which beginnings are compared."""
+PARTS = (0.5, 0.75, 1.0)
+"""Of the way to another object."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,10 @@ class Push:
     rate: float = 0.05
     keep: float = 4.0
     near: float = 0.02
+    drawn: int = 64
+    """Objects that are asked whether they agree already."""
+    followed: int = 4
+    """Of them, those that the change may begin on the way to."""
 
 
 def edit(
@@ -52,7 +64,7 @@ def edit(
     """
     spread = spread_of(maker, rng)
     start = codes.detach()
-    change = torch.zeros_like(start[:1] if shared else start, requires_grad=True)
+    change = (_head_start(maker, start, disagreement, cameras, rng, shared, push) / spread).requires_grad_()
     optimizer = torch.optim.Adam([change], lr=push.rate)
     before = maker.fields(start)
     for step in range(push.steps):
@@ -73,3 +85,39 @@ def edit(
         optimizer.step()
         show(step + 1, push.steps)
     return (spread * change).detach().expand_as(start)
+
+
+@torch.no_grad()
+def _head_start(
+    maker: Maker,
+    codes: Float[Tensor, "n *code"],
+    disagreement: Disagreement,
+    cameras: Cameras,
+    rng: torch.Generator,
+    shared: bool,
+    push: Push,
+) -> Float[Tensor, "m *code"]:
+    """For every code, or for all together, the best of: no change, and parts of the way to drawn objects that agree."""
+    pool = maker.draw(push.drawn, rng)
+    seen = torch.randint(len(cameras), (len(pool), push.views), generator=rng).tolist()
+    shown = [
+        picture(f, cameras, v, maker.sampler) for f, own in zip(maker.fields(pool), seen, strict=True) for v in own
+    ]
+    agreeing = pool[disagreement(on_white(torch.stack(shown))).unflatten(0, (-1, push.views)).mean(1).argsort()]
+    around = range(0, len(cameras), max(len(cameras) // LOOKED_FROM, 1))
+
+    def looks(field: Field) -> Float[Tensor, "v h w 4"]:
+        return torch.stack([picture(field, cameras, view, maker.sampler) for view in around])
+
+    def loss(change: Tensor, some: Tensor, outlines: list[Tensor]) -> float:
+        after = [looks(field) for field in maker.fields(some + change)]
+        kept = [(a[..., 3] - outline).square().mean() for a, outline in zip(after, outlines, strict=True)]
+        return float(disagreement(on_white(torch.cat(after))).mean() + push.keep * torch.stack(kept).mean())
+
+    best = []
+    for some in [codes] if shared else codes.split(1):
+        outlines = [looks(field)[..., 3] for field in maker.fields(some)]
+        ways = (agreeing[: push.followed] - some.mean(0)).unbind()
+        tried = [torch.zeros_like(some[0]), *(part * way for way in ways for part in PARTS)]
+        best.append(min(tried, key=lambda change: loss(change, some, outlines)))
+    return torch.stack(best)

@@ -134,6 +134,17 @@ def test_an_edit_moves_the_colour_and_keeps_the_outline() -> None:
     assert float((after[3] - CODE[3]).abs()) < 0.03
 
 
+@pytest.mark.parametrize(("drawn", "arrives"), [(64, True), (1, False)])
+def test_a_text_that_knows_no_way_from_here_is_reached_from_other_objects(drawn: int, arrives: bool) -> None:
+    """Far from what it wants, nothing is any better than anything else."""
+    maker, cameras = Balls().requires_grad_(False), around()
+    push = Push(steps=60, near=1e-3, drawn=drawn, followed=min(drawn, 4))
+    change = edit(maker, CODE[None], lambda images: greener(images).clamp_max(0.1), cameras, rng(), push=push)
+    near = torch.allclose(CODE[:3] + change[0, :3], torch.tensor([0.2, 0.8, 0.3]), atol=0.15)
+    assert near == arrives
+    assert float(change[0, 3].abs()) < 0.03
+
+
 def test_a_shared_direction_is_one_for_all() -> None:
     maker, cameras = Balls().requires_grad_(False), around()
     codes = maker.draw(3, rng(5), 0.3)
