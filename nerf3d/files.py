@@ -40,23 +40,32 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path, over: bool = False) -> Iterator[Path]:
-    """The same for a folder, which takes the place of none, of an empty one, or of a full one if it goes `over` that."""
-    path = path.absolute()  # "data/." has no name to put something in front of
+    """The same for a folder, which takes the place of none, of an empty one, or of a full one if it goes `over` that.
+
+    What is said of the temporary folder in an InputError is said of `path`.
+    """
+    path = path.resolve() if path.is_symlink() else path.absolute()  # "data/." has no name to put something in front of
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(mkdtemp(prefix=f".{path.name}-", dir=path.parent))
     except OSError as error:
         raise _refused(path, error) from error
+    before = temporary.with_name(f"{temporary.name}-before")
     try:
         yield temporary
         temporary.chmod(0o777 & ~_umask())
         if over and path.is_dir():
-            shutil.rmtree(path)
+            os.replace(path, before)
         os.replace(temporary, path)
     except OSError as error:
         raise _refused(path, error) from error
+    except InputError as error:
+        raise type(error)(str(error).replace(str(temporary), str(path))) from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if before.is_dir() and not path.is_dir():  # it did not come so far that the new one is there
+            os.replace(before, path)
+        for leftover in (temporary, before):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _umask() -> int:

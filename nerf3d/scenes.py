@@ -124,16 +124,23 @@ def untrained(model: Model) -> Model:
 
 def _load_made(run: Run) -> tuple[Scene, int]:
     latent = read_latent(run.folder / LATENT)
-    model = load_model(_maker_run(run))
-    latent.require(model.name, run.folder)
+    model = _maker_of(run, latent)
     return model.scene(field_of(model, latent)), model.step
 
 
-def _maker_run(run: Run) -> Run:
-    """The run of the model that made an object: where it was, or, once both were moved, the one that holds the object."""
+def _maker_of(run: Run, latent: Latent) -> Model:
+    """The model that made an object: the one that the object names, or, where models were moved or trained on since, one
+    whose folder holds the object.
+    """
+    other = None
     for folder in (Path(run.config.source), *run.folder.resolve().parents):
         if (folder / COLLECTION).is_file():
-            return open_run(folder)
+            model = load_model(open_run(folder))
+            if model.name == latent.model:
+                return model
+            other = other or model
+    if other is not None:
+        latent.require(other.name, run.folder)
     raise InputError(
         f"{run.folder} is an object of the model in {run.config.source}, which is not there; put it back, or the object "
         "into the model's folder"

@@ -145,7 +145,7 @@ def test_resume_with_more_steps_and_what_has_changed_since(
     fit(scene, stopped, resume=True)  # nothing is left to be done
     assert newest_step(stopped) == 30
     said = capsys.readouterr().err
-    assert "that was all that was planned, and nothing is done" in said
+    assert "that was all that was planned, and nothing more is learnt" in said
     assert "--resume --steps MORE" in said
 
 

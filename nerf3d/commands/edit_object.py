@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
-from nerf3d.commands.sample_generator import Sampled, keep_object, looked_at
+from nerf3d.commands.sample_generator import Sampled, check_room, keep_object, looked_at
 from nerf3d.commands.teaching import unknown_words
 from nerf3d.commands.text import check_prompt, slug
 from nerf3d.console import bar_of_points, say
+from nerf3d.data.world.captions import COMPASS, HEIGHTS
 from nerf3d.errors import InputError
 from nerf3d.export.pictures import contact_sheet, write_picture
 from nerf3d.metrics.clip import Evaluator
@@ -24,8 +25,9 @@ from nerf3d.tasks.generate.latent import Latent, read_latent
 VIEWS = 16
 COMPANY = 8
 """Objects that a shared direction is found on."""
-GRAMMAR = frozenset(("a", "an", "the", "of", "on", "to", "with", "one"))
-"""Words that no picture can be asked for."""
+GRAMMAR = {"a", "an", "the", "one", "it", "with", "on", "top", "of", "next", "to", "from"}
+GRAMMAR |= {"view", "front", "side", "back", "overhead", *COMPASS, *HEIGHTS}
+"""Words that say nothing of what a thing looks like."""
 
 
 def edit_object(
@@ -52,9 +54,11 @@ def edit_object(
     file = _file(Path(latent))
     before = read_latent(file)
     before.require(model.name, file)
-    target = Path(out) if out is not None else file.parent.with_name(f"{file.parent.name}-{slug(text)}")
-    if target.resolve() == file.parent.resolve():
+    here = file.parent.resolve()
+    target = Path(out) if out is not None else here.with_name(f"{here.name}-{slug(text)}")
+    if target.resolve() == here:
         raise InputError(f"{target} holds the object that is to be edited; choose another --out")
+    check_room(target, model)
     words = meant(text, model.about.kinds)
     if words != text:
         say(f"{text!r} is read as {words!r}")
@@ -64,14 +68,15 @@ def edit_object(
     makes = as_tuned(model, before).makes
     codes = before.code[None]
     if everywhere:
-        codes = torch.cat([codes, makes.draw(COMPANY - 1, rng)])
+        company = torch.Generator().manual_seed(seed + 2**32)  # not the object itself, which may be of this very seed
+        codes = torch.cat([codes, makes.draw(COMPANY - 1, company)])
     toward = against(Evaluator.open(EVALUATOR if critic is None else Path(critic)), words)
     with bar_of_points("edit") as show:
         change = edit(makes, codes, toward, model.about.views(VIEWS), rng, everywhere, show=show)[0]
     after = replace(before, code=before.code + strength * change, how=f"{before.how}; {text}")
-    made = keep_object(model, after, target, seed)
     sides = [*_sides(model, before), *_sides(model, after)]
-    write_picture(made.run.folder / "edit.png", contact_sheet(sides, len(sides) // 2))
+    sheet = contact_sheet(sides, len(sides) // 2)
+    made = keep_object(model, after, target, seed, more=lambda work: write_picture(work / "edit.png", sheet))
     say(f"the edited object is in {target}; edit.png shows it below what it was")
     return made
 

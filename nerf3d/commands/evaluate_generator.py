@@ -100,8 +100,9 @@ def evaluate_generator(run: Path | str, seed: int = 0, inception: Path | str | N
         inception=published,
     )
     write_json(model.run.folder / "metrics.json", asdict(result))
-    shown = [*real[: SHEET // 2], *on_white(drawn)[:SHEET]]
-    write_picture(model.run.media / "drawn.png", contact_sheet([color_picture(p) for p in shown], SHEET // 2))
+    true = list(real[: SHEET // 2])
+    shown = [color_picture(p) for p in (*true, *on_white(drawn)[:SHEET])]
+    write_picture(model.run.media / "drawn.png", contact_sheet(shown, len(true)))
     say(f"in {model.run.folder}: metrics.json, and media/drawn.png with real objects above drawn ones")
     return result
 

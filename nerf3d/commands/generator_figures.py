@@ -46,7 +46,7 @@ class GeneratorEvaluation:
 
 IN_WORDS = {
     "distance": "how far drawn pictures are from the collection's (Frechet); less is better, and depends on `objects`",
-    "floor": "two halves of the collection from each other: nothing does better",
+    "floor": "two halves of the collection from each other: about the best there is",
     "distance_untrained": "the model before its training",
     "kernel": "the same by another measure (KID), which depends less on how many there are",
     "kernel_floor": "two halves of the collection from each other",
@@ -58,10 +58,10 @@ IN_WORDS = {
     "reprojection": "colour error where one view of a drawn object is found again in another; 0 is best",
     "reprojection_share": "share of a view that is found again",
     "reprojection_real": "the colour error of the collection's true objects",
-    "psnr_input": "dB, a held-out object found again from one picture, there; more is better",
+    "psnr_input": "dB, a held-out object found again from one picture: that picture; more is better",
     "psnr_unseen": "dB, the same object from other sides",
     "depth_error": "how far off its depth is, as a share of the box",
-    "pose_error_degrees": "degrees that a camera is off by which was not told (median)",
+    "pose_error_degrees": "degrees by which a camera that was not told is off (median)",
     "seconds_per_inversion": "seconds that finding one took",
     "edits_right": "share of objects, asked for another colour, that are taken for it",
     "edits_outline": "how far their outlines overlap before and after; 1 is best",
@@ -98,4 +98,4 @@ def number(value: float | int) -> str:
     >>> [number(v) for v in (0.004123, 1.5961, 28.24, 500)]
     ['0.00412', '1.60', '28.2', '500']
     """
-    return f"{value:.0f}" if isinstance(value, int) or abs(value) >= 100 else f"{value:#.3g}"
+    return f"{value:.0f}" if isinstance(value, int) or abs(value) >= 99.95 else f"{value:#.3g}"

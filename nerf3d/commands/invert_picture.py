@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
-from nerf3d.commands.sample_generator import SIZE, Sampled, keep_object
+from nerf3d.commands.sample_generator import SIZE, Sampled, check_room, keep_object
 from nerf3d.console import say
 from nerf3d.core import Cameras
 from nerf3d.data.collections.eg3d import LABELS, camera_of
@@ -59,6 +59,8 @@ def invert_picture(
         raise InputError(f"planes such as {run}'s are found by squared differences alone: leave --measure out")
     file = Path(photograph)
     seen = read_object(file, model.about.cameras.width)
+    target = Path(out) if out is not None else model.run.folder / "inverted" / file.stem
+    check_room(target, model)
     camera = _known_camera(file, model)
     say(
         "its camera is known"
@@ -70,9 +72,9 @@ def invert_picture(
     found = invert(model.makes, seen, cameras, camera is not None, rng, resemblance=resemblance)
     around = model.about.views(PSEUDO_VIEWS)
     weights = tune(model.maker, found, seen, around, rng, resemblance=resemblance) if tuned else {}
-    target = Path(out) if out is not None else model.run.folder / "inverted" / file.stem
-    made = keep_object(model, Latent(found.code, model.name, f"inverted from {file.name}", weights), target, seed)
-    _show(model, made, found, seen, weights)
+    sheet = _beside(model, found, seen, weights)
+    latent = Latent(found.code, model.name, f"inverted from {file.name}", weights)
+    made = keep_object(model, latent, target, seed, more=lambda work: write_picture(work / "inversion.png", sheet))
     say(f"{time.perf_counter() - began:.0f} s; the object is in {target}")
     return made
 
@@ -108,8 +110,10 @@ def _known_camera(file: Path, model: Model) -> Cameras | None:
     return None
 
 
-def _show(model: Model, made: Sampled, found: Inverted, seen: Tensor, weights: dict[str, Tensor]) -> None:
-    """The picture, the same from the code, and the same tuned: how like they are, and all of them large."""
+def _beside(
+    model: Model, found: Inverted, seen: Float[Tensor, "h w 4"], weights: dict[str, Tensor]
+) -> UInt8[Tensor, "h2 w2 3"]:
+    """The picture, the same from the code, and the same tuned, side by side; says how like they are."""
     large = found.camera.scaled_to(SIZE, SIZE)
     values, shown = [], [enlarged(on_white(seen))]
     for each in [{}, weights] if weights else [{}]:
@@ -117,11 +121,11 @@ def _show(model: Model, made: Sampled, found: Inverted, seen: Tensor, weights: d
         with torch.no_grad():
             values.append(psnr(on_white(picture(field, found.camera, 0, model.makes.sampler)), on_white(seen)))
             shown.append(on_white(picture(field, large, 0, model.makes.sampler)))
-    write_picture(made.run.folder / "inversion.png", contact_sheet([color_picture(p) for p in shown], 3))
     found_as = ", and with tuned weights ".join(f"{value:.1f} dB" for value in values)
     say(f"the picture against what was made of it: {found_as}; inversion.png shows them side by side")
+    return contact_sheet([color_picture(p) for p in shown], 3)
 
 
 def enlarged(image: Float[Tensor, "h w 3"]) -> Float[Tensor, "h2 w2 3"]:
-    """With its pixels to be seen, as large as what is shown beside it."""
+    """Without smoothing, to what is shown beside it."""
     return F.interpolate(image.permute(2, 0, 1)[None], (SIZE, SIZE))[0].permute(1, 2, 0)

@@ -1,6 +1,8 @@
 """Steps that a GPU's memory holds: made smaller before a run by an estimate, and once in it where one did not fit."""
 
+import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 
 import torch
 
@@ -8,7 +10,7 @@ from nerf3d.checkpoint import Checkpoint
 from nerf3d.console import say
 from nerf3d.core import Halving, Task, Weighed
 from nerf3d.core.schedules import Schedule
-from nerf3d.ranks import Ranks
+from nerf3d.ranks import ALONE, Ranks
 from nerf3d.train import Budget, OutOfMemory, Progress, Report, train
 
 SHARE = 0.9
@@ -22,26 +24,38 @@ def halve_as_before(task: Task, checkpoint: Checkpoint) -> None:
             task.halve()
 
 
-def fit_into(free: float, task: Task, state: Progress) -> None:
-    """Halve the task until a step should take no more than so many bytes, and say so.
+def fit_into(free: float, task: Task, state: Progress, ranks: Ranks = ALONE) -> None:
+    """Halve the task until a step should take no more than so many bytes, and say so. Several processes halve together.
 
-    The estimate is of tasks whose budget is in samples: what autograd keeps of a sample of the field, twice, times the
-    samples (`core.memory`). What cannot be estimated is left to be tried.
+    The estimate is the task's own: what autograd keeps of a sample, of an object, of a picture, twice, times how many
+    there are in a step (`core.memory`). What cannot be estimated is left to be tried.
     """
     if not isinstance(task, Weighed):
         return
-    before, needed = task.budget(), task.step_bytes()
-    while (least := task.step_bytes()) > SHARE * free and task.halve():
+    before, needed = task.budget(), _step_bytes(task, state, ranks)
+    least = needed
+    while least > SHARE * free and task.halve():
         state.halvings += 1
+        least = _step_bytes(task, state, ranks)
     if task.budget() != before:
         say(
-            f"a step with {before} would take about {needed / 2**30:.1f} GiB, and the GPU has {free / 2**30:.1f} GiB free: "
+            f"a step with {before} would take {_size(needed)}, and the GPU has {free / 2**30:.1f} GiB free: "
             f"it is {task.budget()} in this run"
         )
     if least > SHARE * free:
-        say(
-            f"even that may be more than it holds, about {least / 2**30:.1f} GiB: if it is, close what else uses the GPU"
-        )
+        say(f"even that may be more than it holds, {_size(least)}: if it is, close what else uses the GPU")
+
+
+def _step_bytes(task: Weighed, state: Progress, ranks: Ranks) -> float:
+    """Of the rank for which they are most; infinite where the estimate alone was more than the memory holds."""
+    needed = math.inf
+    with suppress(torch.OutOfMemoryError), state.mixed.region():
+        needed = task.step_bytes(torch.Generator(state.rng.device).manual_seed(0))
+    return -ranks.least(-needed)
+
+
+def _size(count: float) -> str:
+    return f"about {count / 2**30:.1f} GiB" if math.isfinite(count) else "more than there is"
 
 
 def free_memory(device: torch.device) -> float:

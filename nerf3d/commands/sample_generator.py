@@ -3,6 +3,7 @@ and edited.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,9 +23,10 @@ from nerf3d.export.pictures import color_picture, contact_sheet, write_picture
 from nerf3d.export.seen import seen_surface
 from nerf3d.files import whole_folder
 from nerf3d.render.picture import render_picture
-from nerf3d.runs import CONFIG, Run, RunConfig, begin_run, check_new, open_run
+from nerf3d.runs import CONFIG, LATENT, Run, RunConfig, begin_run, check_new, open_run
 from nerf3d.scenes import Model, field_of, load_model
 from nerf3d.tasks.generate import Latent, Made
+from nerf3d.tasks.generate.latent import read_latent
 
 MOST = 10_000
 SEED = re.compile(r"(\d{1,18})(?:-(\d{1,18}))?")
@@ -33,6 +35,8 @@ PREVIEW, VIEWS, SIZE = 8, 4, 128
 SURFACE = 128
 """Cells along the longest side, of the meshes."""
 STANDING = Frame("base", one_tall=True)
+OWN = {CONFIG, LATENT, "media", "preview.png", "asset.glb", "turntable.mp4", "edit.png", "inversion.png"}
+"""What these commands put into an object's folder."""
 
 
 @dataclass(frozen=True)
@@ -64,16 +68,19 @@ def sample_generator(
     check_truncation(truncation)
     model = load_model(open_run(Path(run)))
     folder = Path(out) if out is not None else model.run.folder / "samples"
+    targets = [folder / f"seed_{seed:04d}" for seed in numbers]
+    for target in targets:  # before the work, not after it
+        check_room(target, model)
     made: list[Sampled] = []
-    for seed in tracked(numbers, "objects", len(numbers)) if only_pictures else numbers:
+    each = list(zip(numbers, targets, strict=True))
+    for seed, target in tracked(each, "objects", len(each)) if only_pictures else each:
         if not only_pictures and len(numbers) > 1:
             say(f"object {len(made) + 1} of {len(numbers)}, seed {seed}")
         code = model.makes.draw(1, torch.Generator().manual_seed(seed), truncation, kind)[0]
         how = (
             f"seed {seed}" + (f", {kind}" if kind else "") + (f", truncation {truncation:g}" if truncation != 1 else "")
         )
-        latent = Latent(code, model.name, how)
-        made.append(keep_object(model, latent, folder / f"seed_{seed:04d}", seed, only_pictures))
+        made.append(keep_object(model, Latent(code, model.name, how), target, seed, only_pictures))
     shown = [view for each in made for view in each.views[:: PREVIEW // VIEWS]]
     write_picture(folder / "sheet.png", contact_sheet(shown, 2 * VIEWS))
     if not only_pictures and all(each.asset is None for each in made):
@@ -87,13 +94,21 @@ def sample_generator(
     return made
 
 
-def keep_object(model: Model, latent: Latent, target: Path, seed: int, only_pictures: bool = False) -> Sampled:
-    """Write an object's run, whole or not at all, in the place of another of this model's objects if there is one."""
-    source = str(model.run.folder.resolve())
-    replaced = _check_room(target, source)
+def keep_object(
+    model: Model,
+    latent: Latent,
+    target: Path,
+    seed: int,
+    only_pictures: bool = False,
+    more: Callable[[Path], None] = lambda work: None,
+) -> Sampled:
+    """Write an object's run, whole or not at all, in the place of another of this model's objects if there is one. `more`
+    writes what else shall be in its folder.
+    """
+    replaced = check_room(target, model)
     asset = None
-    with whole_folder(target, over=True) as work:
-        run = begin_run(work, RunConfig(source, seed, Made(latent.how)), latent)
+    with whole_folder(target, over=replaced) as work:
+        run = begin_run(work, RunConfig(str(model.run.folder.resolve()), seed, Made(latent.how)), latent)
         scene = model.scene(field_of(model, latent))
         views = looked_at(scene, PREVIEW)
         write_picture(work / "preview.png", contact_sheet(views, PREVIEW // 2))
@@ -101,6 +116,7 @@ def keep_object(model: Model, latent: Latent, target: Path, seed: int, only_pict
             asset = _mesh(model, scene, work / "asset.glb", target)
         if asset is not None:
             write_turntable(work / "turntable.mp4", scene, asset, SIZE)
+        more(work)
     if replaced:
         say(f"{target} is in the place of another object of this model, which was there")
     return Sampled(replace(run, folder=target), None if asset is None else target / "asset.glb", views)
@@ -110,10 +126,10 @@ def _mesh(model: Model, scene: Scene, file: Path, target: Path) -> Asset | None:
     try:
         with bar_of_points("surface") as show:
             surface = seen_surface(scene.field, scene.box, SURFACE, show)
-        asset = write_surface(file, surface, scene, model.step, Looks(faces=None, texture=0), STANDING)
     except InputError as empty:
         say(f"{target}: no mesh ({empty})")
         return None
+    asset = write_surface(file, surface, scene, model.step, Looks(faces=None, texture=0), STANDING)
     say(f"{summary(asset)}, in {target / file.name}")
     return asset
 
@@ -150,12 +166,27 @@ def read_seeds(text: str) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-def _check_room(target: Path, source: str) -> bool:
-    """Whether there is an object of this model, which may be replaced; InputError where there is anything else."""
-    if (target / CONFIG).is_file():
-        there = open_run(target).config
-        ours = there.source == source or Path(source) in target.resolve().parents  # which may have been moved since
-        if isinstance(there.recipe, Made) and ours:
-            return True
-    check_new(target)
-    return False
+def check_room(target: Path, model: Model) -> bool:
+    """Whether there is an object of this model, trained for as long or not, which may be replaced.
+
+    InputError where there is anything else, or more in its folder than these commands put there.
+    """
+    if not (target / LATENT).is_file():
+        if (target / CONFIG).is_file():
+            raise InputError(f"{target} holds a run that is no generated object; choose another folder with --out")
+        check_new(target)
+        return False
+    if _without_step(read_latent(target / LATENT).model) != _without_step(model.name):
+        raise InputError(f"{target} holds an object of another model; choose another folder with --out")
+    others = sorted(each.name for each in target.iterdir() if each.name not in OWN)
+    others += sorted(f"media/{each.name}" for each in (target / "media").glob("*"))
+    if others:
+        raise InputError(
+            f"{target} holds an object and also {', '.join(others[:3])}; put that elsewhere, or choose another folder with "
+            "--out"
+        )
+    return True
+
+
+def _without_step(name: str) -> str:
+    return name.rpartition("-")[0]

@@ -135,13 +135,13 @@ def _trained(
             say("on another kind of device than before: its random numbers are others, and so will be the last bits")
     if checkpoint is not None and budget.progress(state.step, state.seconds) >= 1:
         more = "--max-minutes" if budget.steps is None else "--steps"
-        say(f"that was all that was planned, and nothing is done; go on with more: {watch.command} {more} MORE")
+        say(f"that was all that was planned, and nothing more is learnt; go on with more: {watch.command} {more} MORE")
     for module in kept.values():
         ranks.share((*module.parameters(), *module.buffers()))
     if not leads():  # batches of its own
         rng.manual_seed(run.config.seed + 2**32 + rank() + (state.step << 8))
     if device.type == "cuda" and checkpoint is None:  # what went on so far fits
-        fit_into(ranks.least(free_memory(device)), task, state)
+        fit_into(ranks.least(free_memory(device)), task, state, ranks)
     state.seconds += time.perf_counter() - started
     if device.type == "cpu" and not compiled():
         say("compiling the kernels for this machine: half a minute, this once")

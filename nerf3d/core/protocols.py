@@ -116,7 +116,9 @@ class Halving(Protocol):
 class Weighed(Halving, Protocol):
     """One of which is known beforehand how much memory a step takes."""
 
-    def step_bytes(self) -> float: ...
+    def step_bytes(self, rng: torch.Generator) -> float:
+        """About how many; nothing of the task changes. `rng` is a stream for this alone, where the task is."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def test_photographs(preset: str, tmp_path: Path) -> None:
         capture = tiny.capture(4, 1).to(DEVICE)
         task = FitTask(plan, capture, rng()).to(DEVICE)
         waits = trained(elsewhere, task, vars(plan.weights))
-        assert task.step_bytes() > 0
+        assert task.step_bytes(Generator()) > 0
         if preset == "ngp_blender":
             fit._preview(made_by(plan, tmp_path), task.scene(), capture.test, STEPS)
             fit._say_how_it_went(
@@ -110,7 +110,7 @@ def test_a_talking_head(preset: str, tmp_path: Path) -> None:
     with Elsewhere() as elsewhere:
         task = AvatarTask(recipe, likeness.to(DEVICE), film.to(DEVICE), rng()).to(DEVICE)
         waits = trained(elsewhere, task, vars(recipe.weights))
-        assert task.step_bytes() > 0
+        assert task.step_bytes(Generator()) > 0
         held_out = load_footage(portrait, fit_avatar._previewed(portrait), talker.SIZE)
         preview = fit_avatar._Preview(made_by(recipe, tmp_path), task.scenery, portrait, held_out)
         preview(STEPS)
@@ -153,6 +153,7 @@ def test_a_collection(
     recipe = read(Generate, "gen", preset, *settings)
     with Elsewhere() as elsewhere:
         task = task_of(recipe, cars, tight_box(cars), rng()).to(DEVICE)  # type: ignore[attr-defined]
+        assert task.step_bytes(Generator()) > 0
         waits = trained(elsewhere, task, {})
         fit_generator._preview(made_by(recipe, tmp_path), task, cars, STEPS)
     assert (waits["loop"], waits["chance"]) == (loop, chance)

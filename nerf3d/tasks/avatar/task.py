@@ -157,7 +157,7 @@ class AvatarTask(nn.Module):
         self.pace.share.mul_(0.5).clamp_min_(LEAST_SHARE)
         return True
 
-    def step_bytes(self) -> float:
+    def step_bytes(self, rng: torch.Generator) -> float:
         head = self.scenery.head(self.condition(0))
         return samples_bytes(head, self.scenery.likeness.box, self.samples) + learning_bytes(self.parameters())
 

@@ -120,7 +120,7 @@ class FitTask(nn.Module):
         self.rays_per_step.fill_(max(rays / 2, LEAST_RAYS))
         return True
 
-    def step_bytes(self) -> float:
+    def step_bytes(self, rng: torch.Generator) -> float:
         samples = self.samples
         if samples is None:
             sampler, rays = self.recipe.sampler, round(float(self.rays_per_step))

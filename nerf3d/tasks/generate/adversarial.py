@@ -158,10 +158,10 @@ class AdversarialTask(nn.Module):
         self.recipe = replace(self.recipe, batch=self.recipe.batch // 2)
         return True
 
-    def step_bytes(self) -> float:
+    def step_bytes(self, rng: torch.Generator) -> float:
         """Of the largest pictures of the run, by one that is made and one that is judged, which is done three times."""
         device, recipe, generator = self.poses.device, self.recipe, self.maker.generator
-        rng, first = torch.Generator(device).manual_seed(0), torch.zeros(1, dtype=torch.int64, device=device)
+        first = torch.zeros(1, dtype=torch.int64, device=device)
         grid, box = self.sight.grids(1.0, 1, rng), self.maker.region.space
         assert isinstance(box, Box)
         codes = generator.codes(torch.zeros(1, generator.z, device=device), self.told(first, 1.0, rng)).detach()

@@ -50,10 +50,10 @@ class Objects(nn.Module):
         if truncation == 1:
             return codes
         # What is drawn is moved, not the noise that it is drawn from: a flow makes distinct codes of weak noise too.
-        usual = self.flow.mean if kind is None else self._usual(kind)
+        usual = self.flow.mean if kind is None else self.usual(kind)
         return usual + truncation * (codes - usual)
 
-    def _usual(self, kind: str) -> Float[Tensor, "code"]:
+    def usual(self, kind: str) -> Float[Tensor, "code"]:
         """The mean of one kind's codes, the same for whatever is drawn."""
         some = self.flow.sample(USUAL, torch.Generator().manual_seed(0), one_kind(self.kinds, kind, USUAL))
         return some.mean(0)
@@ -73,7 +73,7 @@ class AutoencoderTask(nn.Module):
 
     def __init__(self, recipe: DiffAE, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe, self.box = recipe, box
+        self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = Objects(recipe, box, collection.kinds, rng)
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
@@ -108,11 +108,13 @@ class AutoencoderTask(nn.Module):
             self.recipe = replace(self.recipe, looks=looks)
         return looks is not None
 
-    def step_bytes(self) -> float:
+    def step_bytes(self, rng: torch.Generator) -> float:
         """Of the first part of the run; the flow's lessons are small."""
         model, one = self.maker.autoencoder, self.gallery.pictures(torch.zeros(1, dtype=torch.int64))
         picture = one.to(self.codes.device)
-        seen = looks_bytes(lambda: model.fields(model.encoder(picture))[0], self.box, self.recipe.looks)
+        seen = looks_bytes(
+            lambda: model.fields(model.encoder(picture))[0], model.decoder.region.space, self.recipe.looks
+        )
         return seen + learning_bytes(self.maker.parameters())
 
     def _reconstruct(self, rng: torch.Generator) -> Update:

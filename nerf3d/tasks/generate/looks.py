@@ -10,6 +10,7 @@ from torch import Tensor
 from nerf3d.core import Box, Cameras, Field, Rays, Sampler
 from nerf3d.core.chance import here
 from nerf3d.core.memory import made_bytes, samples_bytes
+from nerf3d.core.spaces import Space
 from nerf3d.data.collections.collection import Collection
 from nerf3d.render.render import render
 from nerf3d.tasks.generate.recipe import Looks
@@ -90,8 +91,9 @@ def picture(
     return torch.cat([out.color, out.opacity[:, None]], 1).reshape(cameras.height, cameras.width, 4)
 
 
-def looks_bytes(make: Callable[[], Field], box: Box, looks: Looks) -> float:
+def looks_bytes(make: Callable[[], Field], box: Space, looks: Looks) -> float:
     """What a step takes that looks at so many objects, by what one of them takes to be made and to be seen."""
+    assert isinstance(box, Box)
     with torch.no_grad():
         field = make()
     return looks.objects * (made_bytes(make, box) + samples_bytes(field, box, looks.rays * looks.samples))

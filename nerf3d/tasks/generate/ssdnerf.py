@@ -74,7 +74,7 @@ class SSDNeRFTask(nn.Module):
 
     def __init__(self, recipe: SSDNeRF, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe, self.box = recipe, box
+        self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = PlaneObjects(recipe, box, collection.kinds, rng)
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
@@ -132,16 +132,15 @@ class SSDNeRFTask(nn.Module):
             self.recipe = replace(self.recipe, looks=looks, batch=max(self.recipe.batch // 2, 1))
         return looks is not None
 
-    def step_bytes(self) -> float:
-        """Of looking at objects and of the denoiser's lessons, of which one comes after the other."""
-        some = self.codes([0])
-        planes = some.requires_grad_()
-        looks = looks_bytes(lambda: self.maker.decoder(planes[0]), self.box, self.recipe.looks)
-        rng = torch.Generator(some.device).manual_seed(0)
-        lesson = BACKWARD * kept_bytes(
-            lambda: self.maker.diffusion.loss(some.detach(), told(self.kind[[0]], self.maker.kinds), rng)
-        )
-        return max(looks, float(self.recipe.batch * lesson)) + learning_bytes(self.maker.parameters())
+    def step_bytes(self, rng: torch.Generator) -> float:
+        """Of looking at objects, and of the denoiser's lessons with their codes: one comes after the other."""
+        decoder, planes = self.maker.decoder, self.codes([0])
+        made = planes.clone().requires_grad_()
+        seen = looks_bytes(lambda: decoder(made[0]), decoder.region.space, self.recipe.looks)
+        condition = told(self.kind[[0]], self.maker.kinds)
+        lesson = BACKWARD * kept_bytes(lambda: self.maker.diffusion.loss(planes, condition, rng))
+        codes = max(self.recipe.batch, self.recipe.looks.objects)
+        return max(seen, float(codes * lesson)) + learning_bytes(self.maker.parameters())
 
     def _rendering(self, raw: Tensor, scenes: Sequence[int], rng: torch.Generator) -> dict[str, Tensor]:
         return losses_of(self.maker, bounded(raw, self.recipe.planes.bound), self.gallery, scenes, rng)

@@ -106,7 +106,7 @@ class TokenTask(nn.Module):
 
     def __init__(self, recipe: VQAR, collection: Collection, box: Box, rng: torch.Generator) -> None:
         super().__init__()
-        self.recipe, self.box = recipe, box
+        self.recipe = recipe
         self.gallery = Gallery(collection)
         self.maker = TokenObjects(recipe, box, collection.kinds, rng)
         self.register_buffer("kind", kind_numbers(collection), persistent=False)  # the collection's
@@ -146,11 +146,11 @@ class TokenTask(nn.Module):
             self.recipe = replace(self.recipe, looks=looks, batch=max(self.recipe.batch // 2, 1))
         return looks is not None
 
-    def step_bytes(self) -> float:
+    def step_bytes(self, rng: torch.Generator) -> float:
         """Of the first part of the run; the transformer's lessons are small."""
         model, one = self.maker.autoencoder, self.gallery.pictures(torch.zeros(1, dtype=torch.int64))
         picture = one.to(self.tokens.device)
-        seen = looks_bytes(lambda: model.fields(model.said(picture))[0], self.box, self.recipe.looks)
+        seen = looks_bytes(lambda: model.fields(model.said(picture))[0], model.decoder.region.space, self.recipe.looks)
         return seen + learning_bytes(self.maker.parameters())
 
     def _reconstruct(self, progress: float, rng: torch.Generator) -> Update:

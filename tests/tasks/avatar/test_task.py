@@ -305,9 +305,9 @@ def test_a_blink_takes_rays_of_the_face_and_none_beyond_the_frame(known: tuple[L
 def test_half_the_samples_are_half_the_rays_at_once(known: tuple[Likeness, Film]) -> None:
     task = begun(known)
     assert isinstance(task, Weighed)
-    before, share = task.step_bytes(), float(task.pace.share)
+    before, share = task.step_bytes(torch.Generator()), float(task.pace.share)
     assert (task.budget(), task.halve()) == ("rays.samples=2048", False)
     task = begun(known, replace(recipe(), rays=replace(recipe().rays, samples=40000)))
     assert (task.budget(), task.halve(), task.budget()) == ("rays.samples=40000", True, "rays.samples=20000")
     assert float(task.pace.share) == share / 2
-    assert task.step_bytes() > before
+    assert task.step_bytes(torch.Generator()) > before

@@ -151,6 +151,9 @@ def test_a_shared_direction_is_one_for_all() -> None:
     change = edit(maker, codes, greener, cameras, rng(), shared=True, push=Push(steps=15))
     assert torch.equal(change[0], change[1])
     assert float(change[0, 1]) > 0 > float(change[0, 0])
+    shy = edit(maker, codes, lambda images: greener(images).clamp_max(0.1), cameras, rng(), shared=True)
+    assert torch.equal(shy[0], shy[1])
+    assert float(shy[0, 1]) > 0 > float(shy[0, 0])
 
 
 def test_a_picture_alone_is_a_collection_of_one() -> None:
