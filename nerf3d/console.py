@@ -77,7 +77,7 @@ def bar_of_points(title: str) -> Iterator[Callable[[int, int], None]]:
 
 
 class TrainingBar:
-    """The bar of a training run; on anything but a terminal a line every ten percent."""
+    """The bar of a training run; on anything but a terminal a line every ten percent. Of several processes one shows it."""
 
     def __init__(self, bar: Progress | None) -> None:
         self._bar = bar
@@ -90,7 +90,8 @@ class TrainingBar:
             self._bar.update(self._task, completed=min(progress, 1.0), state=state)
         elif int(10 * progress + 1e-9) > self._tenths:
             self._tenths = int(10 * progress + 1e-9)
-            print(f"{100 * min(progress, 1.0):3.0f} %  {state}", file=sys.stderr, flush=True)
+            if leads():
+                print(f"{100 * min(progress, 1.0):3.0f} %  {state}", file=sys.stderr, flush=True)
 
 
 @contextmanager

@@ -75,7 +75,8 @@ class Ranks:
         flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in learning])
         self._reduced(flat)
         for p, part in zip(learning, flat.div_(self.count).split([p.numel() for p in learning]), strict=True):
-            p.grad = part.view_as(p)
+            p.grad = torch.empty_like(p) if p.grad is None else p.grad  # in the parameter's own layout
+            p.grad.copy_(part.view(p.shape))
 
     def any(self, here: bool) -> bool:
         """Whether it is so for any rank."""

@@ -114,6 +114,9 @@ def test_every_seed_is_an_object_that_other_commands_know(
     film = tmp_path / "film.mp4"
     assert main(["render", str(made[0].run.folder), "--out", str(film), "--frames", "2", "--size", "32"]) == 0
     assert film.is_file()
+    assert main(["render", str(made[0].run.folder), "--out", str(tmp_path / "frames"), "--frames", "1"]) == 0
+    with Image.open(tmp_path / "frames" / "rgb_00000.png") as frame:
+        assert frame.size == (192, 192)  # six times as large as the collection's pictures
 
 
 def test_truncation_brings_objects_nearer_to_the_usual(model: Path) -> None:
