@@ -132,10 +132,10 @@ def test_the_parts_take_ten_minutes_at_most(
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["gpu_check", "--out", str(tmp_path), *(["--quick"] if quick else [])])
     parts = script.parts(script.parse())
-    assert [part.name for part in parts] == ["doctor", "tests", "bench", "fit", "text"]
+    assert [part.name for part in parts] == ["doctor", "tests", "bench", "fit", "text", "collect", "gen"]
     assert sum(part.seconds for part in parts) <= 600
     said = {part.name: " ".join(part.command) for part in parts}
-    assert all("--device cuda" in said[name] for name in ("bench", "fit", "text"))
+    assert all("--device cuda" in said[name] for name in ("bench", "fit", "text", "gen"))
     assert ("--quick" in said["bench"]) == quick
     assert ("--max-minutes 2" in said["fit"]) != quick
     assert "nerf3d text a red mug" in said["text"]
