@@ -20,7 +20,7 @@ from nerf3d.scenes import load_scene
 
 CHANNELS = ("rgb", "depth", "normal", "opacity")
 SHORTEST, LONGEST = 192, 640
-"""Films are no smaller and no larger than this on their longer side, unless told otherwise."""
+"""Films are no smaller and no larger than this on their longer side, unless told otherwise. A file may say less."""
 MOST = 8192
 """Nor than this, ever: few players show more."""
 
@@ -82,7 +82,8 @@ def _cameras(scene: Scene, path: str, frames: int, size: int | None) -> Cameras:
     else:
         raise InputError(f"there is no path {path!r}; choose orbit, spiral, inputs or a .json file with cameras")
     longest = max(cameras.width, cameras.height)
-    scale = (size or min(max(longest, SHORTEST), LONGEST)) / longest
+    shortest = 1 if path.endswith(".json") else SHORTEST  # a file says how large
+    scale = (size or min(max(longest, shortest), LONGEST)) / longest
     return cameras.scaled_to(max(round(cameras.width * scale), 1), max(round(cameras.height * scale), 1))
 
 

@@ -59,7 +59,7 @@ def test_a_picture_becomes_tokens_and_a_field() -> None:
 def test_what_differs_from_the_usual_is_quantised() -> None:
     """The codebook sees differences that are 0 on average, the decoder the whole answers."""
     model = made(Nearest(entries=120))  # as many as the first lesson has vectors: nothing is lost
-    said = model._said(pictures(5))
+    said = model.said(pictures(5))
     found = model.learn(pictures(5), 0.0, rng(3))
     torch.testing.assert_close(model.usual, said.mean(0))
     torch.testing.assert_close(found.values, said)
@@ -67,7 +67,7 @@ def test_what_differs_from_the_usual_is_quantised() -> None:
         model.latents(found.tokens), said, atol=0.01, rtol=0
     )  # the entries have moved on a little
     model.learn(pictures(5) * 0.5, 0.0, rng(3))
-    torch.testing.assert_close(model.usual, 0.9 * said.mean(0) + 0.1 * model._said(pictures(5) * 0.5).mean(0))
+    torch.testing.assert_close(model.usual, 0.9 * said.mean(0) + 0.1 * model.said(pictures(5) * 0.5).mean(0))
 
 
 @torch.no_grad()
