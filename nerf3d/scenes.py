@@ -124,11 +124,11 @@ def untrained(model: Model) -> Model:
 
 def _load_made(run: Run) -> tuple[Scene, int]:
     latent = read_latent(run.folder / LATENT)
-    model = _maker_of(run, latent)
+    model = _model_of(run, latent)
     return model.scene(field_of(model, latent)), model.step
 
 
-def _maker_of(run: Run, latent: Latent) -> Model:
+def _model_of(run: Run, latent: Latent) -> Model:
     """The model that made an object: the one that the object names, or, where models were moved or trained on since, one
     whose folder holds the object.
     """

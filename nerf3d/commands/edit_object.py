@@ -1,6 +1,5 @@
 """`nerf3d gen edit`: an object of a generative model and a text in, the object as the text says, out."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from nerf3d.assets import EVALUATOR
 from nerf3d.commands.sample_generator import Sampled, check_room, keep_object, looked_at
-from nerf3d.commands.teaching import unknown_words
+from nerf3d.commands.teaching import unknown_words, words_of
 from nerf3d.commands.text import check_prompt, slug
 from nerf3d.console import bar_of_points, say
 from nerf3d.data.world.captions import COMPASS, HEIGHTS
@@ -94,7 +93,7 @@ def against(evaluator: Evaluator, text: str) -> Disagreement:
 def check_words(text: str) -> None:
     """Say what the program's own critic does not know; InputError where it knows none of the words that mean something."""
     strange = [word for word in unknown_words(text) if word not in GRAMMAR]
-    if not set(re.findall(r"[^\W_]+", text.lower())) - set(strange) - GRAMMAR:
+    if not {*words_of(text)} - {*strange} - GRAMMAR:
         raise InputError(
             f"the program's own critic knows nothing of {text!r}; ask for a colour or a thing of its world, as in "
             "'a yellow one', or name another open_clip model with --critic"

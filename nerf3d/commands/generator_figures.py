@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from nerf3d.commands.evaluate_inception import InceptionFigures
+from nerf3d.commands.explained import explained
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ IN_WORDS = {
     "distance": "how far drawn pictures are from the collection's (Frechet); less is better, and depends on `objects`",
     "floor": "two halves of the collection from each other: about the best there is",
     "distance_untrained": "the model before its training",
-    "kernel": "the same by another measure (KID), which depends less on how many there are",
+    "kernel": "the distance by another measure (KID), which depends less on how many there are",
     "kernel_floor": "two halves of the collection from each other",
     "precision": "share of drawn pictures that lie among the collection's; 1 is best",
     "recall": "share of the collection's that lie among drawn ones; 1 is best",
@@ -63,7 +64,7 @@ IN_WORDS = {
     "depth_error": "how far off its depth is, as a share of the box",
     "pose_error_degrees": "degrees by which a camera that was not told is off (median)",
     "seconds_per_inversion": "seconds that finding one took",
-    "edits_right": "share of objects, asked for another colour, that are taken for it",
+    "edits_right": "share of objects, asked for another colour, that the critic who led them takes for it",
     "edits_outline": "how far their outlines overlap before and after; 1 is best",
     "tokens_used": "share of the codebook that is used",
     "completion_lost": "dB that the given half loses where the other is drawn anew",
@@ -83,8 +84,7 @@ def table(result: GeneratorEvaluation) -> str:
         rows.append(("FID floor", number(scores.floor), "two halves of the collection from each other"))
         rows.append(("KID", number(scores.kid), "the kernel distance there"))
         rows.append(("IS", number(scores.score), "Inception's score; more is better"))
-    names, numbers = (max(len(row[column]) for row in rows) for column in (0, 1))
-    lines = [f"{name:<{names}}  {value:>{numbers}}  {words}" for name, value, words in rows]
+    lines = explained(rows)
     lines.append(f"Distances, kernels, precision and recall: in the space of {result.features}.")
     missing = [name for name, value in found.items() if value is None]
     if missing:

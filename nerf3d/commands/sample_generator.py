@@ -72,8 +72,8 @@ def sample_generator(
     for target in targets:  # before the work, not after it
         check_room(target, model)
     made: list[Sampled] = []
-    each = list(zip(numbers, targets, strict=True))
-    for seed, target in tracked(each, "objects", len(each)) if only_pictures else each:
+    seeds_to = list(zip(numbers, targets, strict=True))
+    for seed, target in tracked(seeds_to, "objects", len(seeds_to)) if only_pictures else seeds_to:
         if not only_pictures and len(numbers) > 1:
             say(f"object {len(made) + 1} of {len(numbers)}, seed {seed}")
         code = model.makes.draw(1, torch.Generator().manual_seed(seed), truncation, kind)[0]

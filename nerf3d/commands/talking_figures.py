@@ -2,6 +2,8 @@
 
 from dataclasses import asdict, dataclass
 
+from nerf3d.commands.explained import explained
+
 
 @dataclass(frozen=True)
 class TalkingFigures:
@@ -71,9 +73,8 @@ IN_WORDS = {
 def table(figures: TalkingFigures) -> str:
     """The figures for reading, each with what it means."""
     said = asdict(figures)
-    width = max(map(len, said))
     numbers = {name: "-" if v is None else f"{v:d}" if isinstance(v, int) else f"{v:.3f}" for name, v in said.items()}
-    lines = [f"{name:<{width}}  {number:>8}  {IN_WORDS[name]}" for name, number in numbers.items()]
+    lines = explained([(name, number, IN_WORDS[name]) for name, number in numbers.items()])
     if any(value is None for value in said.values()):
         lines.append(
             "-: there was nothing to measure it on (no blink in these frames, say), or what measures it is not here"

@@ -38,5 +38,9 @@ def unknown_words(prompt: str) -> list[str]:
     ['!?']
     """
     known = set(" ".join(vocabulary()).split())
-    words = re.findall(r"[^\W_]+", prompt.lower()) or prompt.split()
-    return [word for word in dict.fromkeys(words) if word not in known]
+    return [word for word in dict.fromkeys(words_of(prompt)) if word not in known]
+
+
+def words_of(prompt: str) -> list[str]:
+    """In small letters; of a prompt without words, whatever it has between spaces."""
+    return re.findall(r"[^\W_]+", prompt.lower()) or prompt.split()

@@ -170,8 +170,10 @@ class AdversarialTask(nn.Module):
         each += samples_bytes(generator.fields(codes, rng)[0], box, samples)
         real = self.sight.real(shown(self.collection.pictures[:1].to(device), recipe.background), grid)
         self.critic.eval()  # its spectral norms are estimated while it learns
-        each += 3 * BACKWARD * kept_bytes(lambda: self._score(real, first, 0.0, rng).sum())
-        self.critic.train()
+        try:
+            each += 3 * BACKWARD * kept_bytes(lambda: self._score(real, first, 0.0, rng).sum())
+        finally:  # where memory does not suffice for this, the run goes on with less
+            self.critic.train()
         if isinstance(recipe, EG3D) and (upsampler := upsampler_of(generator)) is not None:
             raw = torch.zeros(*grid.shape[:3], recipe.generator.color_channels, device=device)
             each += BACKWARD * kept_bytes(lambda: upsampler(raw, codes[:, -1]).sum())

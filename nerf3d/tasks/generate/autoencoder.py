@@ -50,10 +50,10 @@ class Objects(nn.Module):
         if truncation == 1:
             return codes
         # What is drawn is moved, not the noise that it is drawn from: a flow makes distinct codes of weak noise too.
-        usual = self.flow.mean if kind is None else self.usual(kind)
+        usual = self.flow.mean if kind is None else self._usual(kind)
         return usual + truncation * (codes - usual)
 
-    def usual(self, kind: str) -> Float[Tensor, "code"]:
+    def _usual(self, kind: str) -> Float[Tensor, "code"]:
         """The mean of one kind's codes, the same for whatever is drawn."""
         some = self.flow.sample(USUAL, torch.Generator().manual_seed(0), one_kind(self.kinds, kind, USUAL))
         return some.mean(0)

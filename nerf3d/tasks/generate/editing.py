@@ -7,8 +7,9 @@ picture). The change is measured in the codes' own spread. A change that is shar
 holds for all of them (the paper's section 5, found by optimisation).
 
 Not the paper's: the change begins at the object or on the way from it to some drawn ones that agree with the text, wherever
-the loss without its last term is smallest. From the object itself a blue car found no way to red, nor to yellow; of 22 cars
-19 took the colour that they were asked for, as the judge that led them says, and with a head start all 22 did.
+the loss without its last term is smallest. From the object itself a blue car found no way to red, nor to yellow: of 22 cars
+of a model of twelve minutes 19 took the colour that they were asked for, as the judge that led them says, and with a head
+start all 22 did.
 """
 
 from collections.abc import Callable
@@ -47,6 +48,11 @@ class Push:
     followed: int = 4
     """Of them, those that the change may begin on the way to."""
 
+    @property
+    def whole(self) -> int:
+        """How much there is to be done."""
+        return self.drawn + self.steps
+
 
 def edit(
     maker: Maker,
@@ -64,12 +70,7 @@ def edit(
     """
     spread = spread_of(maker, rng)
     start = codes.detach()
-    needed = push.drawn + push.steps
-
-    def drawn(done: int) -> None:
-        show(done, needed)
-
-    change = (_head_start(maker, start, disagreement, cameras, rng, shared, push, drawn) / spread).requires_grad_()
+    change = (_head_start(maker, start, disagreement, cameras, rng, shared, push, show) / spread).requires_grad_()
     optimizer = torch.optim.Adam([change], lr=push.rate)
     before = maker.fields(start)
     for step in range(push.steps):
@@ -88,7 +89,7 @@ def edit(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        show(push.drawn + step + 1, needed)
+        show(push.drawn + step + 1, push.whole)
     return (spread * change).detach().expand_as(start)
 
 
@@ -101,7 +102,7 @@ def _head_start(
     rng: torch.Generator,
     shared: bool,
     push: Push,
-    drawn: Callable[[int], None],
+    show: Show,
 ) -> Float[Tensor, "m *code"]:
     """For every code, or for all together, the best of: no change, and parts of the way to drawn objects that agree."""
     pool, far = maker.draw(push.drawn, rng), []
@@ -110,7 +111,7 @@ def _head_start(
         views = torch.randint(len(cameras), (push.views,), generator=rng).tolist()
         shown = torch.stack([picture(field, cameras, view, maker.sampler) for view in views])
         far.append(float(disagreement(on_white(shown)).mean()))
-        drawn(index + 1)
+        show(index + 1, push.whole)
     agreeing = pool[torch.tensor(far).argsort()]
     around = range(0, len(cameras), max(len(cameras) // LOOKED_FROM, 1))
 
